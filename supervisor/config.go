@@ -1,0 +1,85 @@
+package supervisor
+
+import (
+	"net/netip"
+	"time"
+
+	"commerce.example/coordinator/supervisor/breaker"
+)
+
+// Config is all that a Supervisor runs on: plain values, already checked. Where
+// they come from (the environment, a file) is the business of cmd.
+type Config struct {
+	Listen      []string // "host:port", "unix:/path", or "systemd" / "systemd:NAME" for sockets handed down
+	TLSCert     string   // PEM files; both or neither
+	TLSKey      string
+	AdminListen string // "host:port"; empty: none
+	AdminSocket string // path of the unix socket
+	AdminToken  string // needed to change anything over TCP; empty: nothing can be changed over TCP
+	StateDir    string
+	RuntimeDir  string // worker sockets live in a private folder below it; short
+
+	Bulkheads []BulkheadConfig
+
+	TrustedProxies []netip.Prefix
+	DrainTimeout   time.Duration
+	DrainDelay     time.Duration
+	Conns          int // connections in all; 0: no cap
+	ConnsPerClient int // per client address, trusted proxies exempt; 0: no cap
+}
+
+// BulkheadConfig is one route group.
+type BulkheadConfig struct {
+	Name    string // lower case letters, digits, '-'
+	Owner   string
+	Runbook string
+	Routes  []Route
+
+	Worker        WorkerConfig // what its workers see: a change means new workers
+	Workers       int          // processes
+	RestartBudget RestartBudget
+
+	Limit        int
+	Queue        int
+	QueueTimeout time.Duration
+	UpgradeLimit int
+	MaxBody      int64 // bytes
+
+	Timeout     time.Duration // until the answer's head, queue wait included
+	IdleTimeout time.Duration // between two bytes of a body, either way
+	MaxDuration time.Duration // the whole exchange; 0: off
+
+	Breaker       breaker.Settings
+	BreakerMode   breaker.Mode
+	BreakerStatus []int // answers that count as failures
+
+	CORSOrigins []string
+	RawPath     bool // BULKHEAD_X_PATH=raw: dot segments, //, %2f, %5c pass
+}
+
+// Route is one pattern of a route group. Zero Method and Host match all.
+type Route struct {
+	Method string // upper case
+	Host   string // lower case, without port
+	Prefix string // begins with "/"; matches on a segment boundary
+}
+
+// WorkerConfig is what the workers of a bulkhead are started with.
+type WorkerConfig struct {
+	Kind           string // built-in kind ("proxy"), or the path of a worker binary
+	Backend        string // URL
+	StripPrefix    string
+	PreserveHost   bool   // BULKHEAD_X_HOST_HEADER=preserve
+	BackendCA      string // PEM files
+	BackendCert    string
+	BackendKey     string
+	BackendConnAge time.Duration
+	Env            map[string]string // BULKHEAD_X_ENV_FOO=v: FOO=v
+	EnvFiles       map[string]string // BULKHEAD_X_ENV_FOO_FILE=path: FOO=content, read at each start
+}
+
+// RestartBudget quarantines a slot whose workers had Faults faults within Per.
+type RestartBudget struct {
+	Faults int
+	Per    time.Duration
+}
