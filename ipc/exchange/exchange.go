@@ -88,8 +88,10 @@ type Canceler interface{ Cancel() }
 // Reporter is the exchange as a transport sees it. Its methods are safe for
 // concurrent use and cost no system call.
 type Reporter interface {
-	// Sent must be called before the first byte is written to the backend.
-	Sent()
+	// Sent must be called before the first byte is written to the backend. When
+	// it reports false the exchange has been given up as never sent, and nothing
+	// may be written: the caller was already told that a repeat is safe.
+	Sent() bool
 	// Answered must be called when a valid status line was read.
 	Answered()
 	// Attach has c cancelled when the exchange is. It reports false, and does
