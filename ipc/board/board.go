@@ -16,6 +16,7 @@ package board
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -35,14 +36,14 @@ const (
 )
 
 // Board is one mapping of the shared memory. Its methods are safe for
-// concurrent use, by both processes.
+// concurrent use, by both processes. A cell out of range panics.
 type Board struct {
 	mem   []byte
 	cells uint32
 }
 
 // Create makes a board of so many cells, and the file to hand to the worker.
-// The caller closes the file; the board stays mapped until Close.
+// The caller closes the file; the memory goes when nothing refers to the Board.
 func Create(cells uint32) (*Board, *os.File, error) {
 	f, err := anonymousFile("coordinator-board")
 	if err != nil {
@@ -74,15 +75,17 @@ func Open(f *os.File) (*Board, error) {
 	if err != nil {
 		return nil, fmt.Errorf("stage board: %w", err)
 	}
-	return &Board{mem: mem, cells: uint32(size / cellSize)}, nil
+	b := &Board{mem: mem, cells: uint32(size / cellSize)}
+	// No Close: an exchange may still ask when the worker is long gone, and a
+	// read of unmapped memory would end the supervisor.
+	runtime.AddCleanup(b, func(mem []byte) { _ = unix.Munmap(mem) }, mem)
+	return b, nil
 }
-
-// Close unmaps the board. No other method may be running or follow.
-func (b *Board) Close() error { return unix.Munmap(b.mem) }
 
 // Cells is the number of connections the board has room for.
 func (b *Board) Cells() uint32 { return b.cells }
 
+// cell points into the mapping, and does not keep it: callers keep b alive.
 func (b *Board) cell(i uint32) *atomic.Uint32 {
 	if i >= b.cells {
 		panic("stage board: no such cell")
@@ -97,11 +100,15 @@ func word(seq uint32, s exchange.Stage) uint32 { return seq<<stageBits | uint32(
 func same(w, seq uint32) bool { return w>>stageBits == seq<<stageBits>>stageBits }
 
 // Begin notes a new exchange. The supervisor calls it before it sends the head.
-func (b *Board) Begin(cell, seq uint32) { b.cell(cell).Store(word(seq, exchange.Waiting)) }
+func (b *Board) Begin(cell, seq uint32) {
+	defer runtime.KeepAlive(b)
+	b.cell(cell).Store(word(seq, exchange.Waiting))
+}
 
 // Raise notes that the worker is about to act. It reports false when the
 // exchange was given up or has been followed by another: then it must not act.
 func (b *Board) Raise(cell, seq uint32, to exchange.Stage) bool {
+	defer runtime.KeepAlive(b)
 	c := b.cell(cell)
 	for {
 		w := c.Load()
@@ -116,12 +123,14 @@ func (b *Board) Raise(cell, seq uint32, to exchange.Stage) bool {
 
 // Stage is how far the exchange got.
 func (b *Board) Stage(cell, seq uint32) exchange.Stage {
+	defer runtime.KeepAlive(b)
 	return reached(b.cell(cell).Load(), seq)
 }
 
 // Fence gives the exchange up and returns how far it got. Below exchange.Sent
 // it stays there for good.
 func (b *Board) Fence(cell, seq uint32) exchange.Stage {
+	defer runtime.KeepAlive(b)
 	c := b.cell(cell)
 	for {
 		w := c.Load()

@@ -20,7 +20,6 @@ func both(t *testing.T, cells uint32) (supervisor, worker *board.Board) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { supervisor.Close(); worker.Close() })
 	return supervisor, worker
 }
 
@@ -107,7 +106,6 @@ func BenchmarkExchange(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer s.Close()
 	defer f.Close()
 	var seq uint32
 	b.ReportAllocs()

@@ -44,7 +44,8 @@ const (
 // ErrProtocol is wrapped by every complaint about a peer's bytes.
 var ErrProtocol = errors.New("data protocol violated")
 
-func violation(format string, args ...any) error {
+// Violation is an ErrProtocol that says what was wrong.
+func Violation(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProtocol, fmt.Sprintf(format, args...))
 }
 
@@ -70,10 +71,10 @@ func ParseHeader(b []byte) (Type, int, error) {
 	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
 	limit := t.max()
 	if limit < 0 {
-		return 0, 0, violation("unknown frame type %d", b[0])
+		return 0, 0, Violation("unknown frame type %d", b[0])
 	}
 	if n > limit {
-		return 0, 0, violation("frame of type %d and %d bytes, at most %d are allowed", t, n, limit)
+		return 0, 0, Violation("frame of type %d and %d bytes, at most %d are allowed", t, n, limit)
 	}
 	return t, n, nil
 }
@@ -107,10 +108,10 @@ func AppendHello(b []byte, slot uint32) []byte {
 // ParseHello returns the board slot of a connection.
 func ParseHello(p []byte) (slot uint32, err error) {
 	if len(p) != 5 {
-		return 0, violation("hello of %d bytes", len(p))
+		return 0, Violation("hello of %d bytes", len(p))
 	}
 	if p[0] != Version {
-		return 0, violation("data protocol version %d, this side speaks %d", p[0], Version)
+		return 0, Violation("data protocol version %d, this side speaks %d", p[0], Version)
 	}
 	return binary.BigEndian.Uint32(p[1:]), nil
 }

@@ -85,10 +85,10 @@ func ParseRequest(p []byte, h *RequestHead) error {
 	h.Header = d.fields()
 	h.Trailer = d.fields()
 	if d.bad || d.rest != "" {
-		return violation("malformed request head")
+		return Violation("malformed request head")
 	}
 	if h.Method == "" || h.Target == "" || h.ContentLength < -1 || h.NoBody && h.ContentLength > 0 {
-		return violation("impossible request head")
+		return Violation("impossible request head")
 	}
 	return nil
 }
@@ -102,10 +102,20 @@ func AppendResponse(b []byte, t Type, h *ResponseHead) []byte {
 		flags |= flagNoBody
 	}
 	b = append(b, flags)
-	b = binary.AppendVarint(b, h.ContentLength)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.ContentLength))
 	b = appendFields(b, h.Header)
 	b = appendFields(b, h.Trailer)
 	return finish(b, at)
+}
+
+// SetLength changes the length in an encoded Response frame: it is often known
+// only when the handler has returned, while the fields are fixed earlier.
+func SetLength(frame []byte, length int64, noBody bool) {
+	frame[HeaderLen+2] &^= flagNoBody
+	if noBody {
+		frame[HeaderLen+2] |= flagNoBody
+	}
+	binary.BigEndian.PutUint64(frame[HeaderLen+3:], uint64(length))
 }
 
 // ParseResponse decodes a Response or Inform frame's payload into h. Nothing in
@@ -114,15 +124,15 @@ func ParseResponse(p []byte, h *ResponseHead) error {
 	d := decoder{rest: string(p)}
 	h.Status = int(d.uint16())
 	h.NoBody = d.byte()&flagNoBody != 0
-	h.ContentLength = d.varint()
+	h.ContentLength = d.int64()
 	h.Header = d.fields()
 	h.Trailer = d.fields()
 	if d.bad || d.rest != "" {
-		return violation("malformed response head")
+		return Violation("malformed response head")
 	}
 	// net/http panics on a status outside 100..999.
 	if h.Status < 100 || h.Status > 999 || h.ContentLength < -1 {
-		return violation("impossible response head: status %d, length %d", h.Status, h.ContentLength)
+		return Violation("impossible response head: status %d, length %d", h.Status, h.ContentLength)
 	}
 	if h.Header == nil {
 		h.Header = make(http.Header)
@@ -147,7 +157,7 @@ func ParseEnd(p []byte) (http.Header, error) {
 	d := decoder{rest: string(p)}
 	h := d.fields()
 	if d.bad || d.rest != "" {
-		return nil, violation("malformed trailers")
+		return nil, Violation("malformed trailers")
 	}
 	return h, nil
 }
@@ -168,7 +178,7 @@ func ParseFail(p []byte) (fault string, stage byte, detail string, err error) {
 	fault = d.string()
 	detail = d.string()
 	if d.bad || d.rest != "" || fault == "" {
-		return "", 0, "", violation("malformed failure")
+		return "", 0, "", Violation("malformed failure")
 	}
 	return fault, stage, detail, nil
 }
@@ -233,6 +243,10 @@ func (d *decoder) uint32() uint32 {
 		return uint32(s[0])<<24 | uint32(s[1])<<16 | uint32(s[2])<<8 | uint32(s[3])
 	}
 	return 0
+}
+
+func (d *decoder) int64() int64 {
+	return int64(uint64(d.uint32())<<32 | uint64(d.uint32()))
 }
 
 func (d *decoder) uvarint() uint64 {

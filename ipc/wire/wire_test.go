@@ -65,6 +65,18 @@ func TestResponseRoundTrip(t *testing.T) {
 	}
 }
 
+func TestSetLength(t *testing.T) {
+	b := wire.AppendResponse(nil, wire.Response, &wire.ResponseHead{Status: 200, ContentLength: -1, NoBody: true})
+	wire.SetLength(b, 1<<40, false)
+	var got wire.ResponseHead
+	if err := wire.ParseResponse(frame(t, b, wire.Response), &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.ContentLength != 1<<40 || got.NoBody {
+		t.Fatalf("got %+v", got)
+	}
+}
+
 func TestSmallFramesRoundTrip(t *testing.T) {
 	slot, err := wire.ParseHello(frame(t, wire.AppendHello(nil, 70_000), wire.Hello))
 	if err != nil || slot != 70_000 {

@@ -1,0 +1,356 @@
+package ipc
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/ipc/wire"
+)
+
+// writeBuffer gathers a small answer, so that its head, body and end leave in
+// one write.
+const writeBuffer = 16 << 10
+
+// answer is the http.ResponseWriter of a worker's handler. As net/http's, it is
+// for the handler's goroutine; only Fail and Flush may not race with Write.
+type answer struct {
+	x      *inbound
+	s      *session
+	req    *http.Request
+	header http.Header
+
+	status   int
+	length   int64 // declared, -1 when not
+	written  int64
+	streamed bool // the handler wants no Content-Length worked out for it
+	bodiless bool // HEAD, 204, 304
+	trailer  []string
+	begun    bool // bytes of the final head or body are on the wire
+	hijacked bool
+	failed   bool
+	err      error // of the connection
+}
+
+func (a *answer) Header() http.Header {
+	if a.header == nil {
+		a.header = make(http.Header)
+	}
+	return a.header
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status != 0 || a.hijacked || a.failed {
+		return
+	}
+	if status < 100 || status > 999 {
+		panic(fmt.Sprintf("ipc: invalid status %d", status))
+	}
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		h := wire.ResponseHead{Status: status, Header: a.Header(), NoBody: true}
+		a.err = a.s.write(wire.AppendResponse(nil, wire.Inform, &h))
+		return
+	}
+	a.status = status
+	a.bodiless = a.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+	a.encodeHead()
+}
+
+// encodeHead fixes the fields as they are now; SetLength may follow.
+func (a *answer) encodeHead() {
+	h := a.Header()
+	if v := h["Content-Length"]; len(v) > 0 {
+		if n, err := strconv.ParseInt(v[0], 10, 64); err == nil && n >= 0 && len(v) == 1 {
+			a.length = n
+		} else {
+			delete(h, "Content-Length")
+		}
+	}
+	if _, ok := h["Transfer-Encoding"]; ok {
+		a.streamed = true
+		delete(h, "Transfer-Encoding")
+	}
+	head := wire.ResponseHead{Status: a.status, Header: h, ContentLength: a.length, NoBody: a.bodiless}
+	if names := h["Trailer"]; len(names) > 0 {
+		head.Trailer = a.announce(names)
+		delete(h, "Trailer")
+	}
+	a.s.head = wire.AppendResponse(a.s.head[:0], wire.Response, &head)
+	a.s.out = append(a.s.out[:0], byte(wire.Data), 0, 0, 0)
+}
+
+func (a *answer) announce(fields []string) http.Header {
+	h := make(http.Header)
+	for _, field := range fields {
+		for name := range strings.SplitSeq(field, ",") {
+			if name = http.CanonicalHeaderKey(strings.TrimSpace(name)); name != "" {
+				h[name] = nil
+				a.trailer = append(a.trailer, name)
+			}
+		}
+	}
+	return h
+}
+
+// writable admits n more bytes of body, or says why not.
+func (a *answer) writable(n int) error {
+	switch {
+	case a.hijacked:
+		return http.ErrHijacked
+	case a.failed:
+		return http.ErrAbortHandler
+	}
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case a.err != nil:
+		return a.err
+	case a.bodiless && a.req.Method != http.MethodHead:
+		return http.ErrBodyNotAllowed
+	case a.length >= 0 && !a.bodiless && a.written+int64(n) > a.length:
+		return http.ErrContentLength
+	}
+	return nil
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if err := a.writable(len(p)); err != nil {
+		return 0, err
+	}
+	if a.bodiless {
+		return len(p), nil
+	}
+	for rest := p; len(rest) > 0; {
+		room, err := a.room()
+		if err != nil {
+			return len(p) - len(rest), err
+		}
+		n := min(len(rest), len(room))
+		a.s.out = append(a.s.out, rest[:n]...)
+		a.written += int64(n)
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// ReadFrom copies src without another buffer. A src that tells what it has
+// Buffered is relayed honestly: what is here goes out before the copy waits for
+// more, and a body that is at hand whole goes out in one piece.
+func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
+	if err := a.writable(0); err != nil {
+		return 0, err
+	}
+	if a.bodiless {
+		return io.Copy(io.Discard, src)
+	}
+	ahead, _ := src.(interface{ Buffered() int })
+	for {
+		room, err := a.room()
+		if err != nil {
+			return n, err
+		}
+		m, err := src.Read(room)
+		if err2 := a.writable(m); err2 != nil {
+			return n, err2
+		}
+		a.s.out = a.s.out[:len(a.s.out)+m]
+		a.written += int64(m)
+		n += int64(m)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		if ahead != nil && m > 0 && ahead.Buffered() == 0 {
+			if err := a.flush(false); err != nil {
+				return n, err
+			}
+		}
+	}
+}
+
+// room is the free end of the write buffer, which is flushed when full; a body
+// that fills it gets the largest one that a frame can fill.
+func (a *answer) room() ([]byte, error) {
+	if len(a.s.out) == cap(a.s.out) {
+		if err := a.flush(false); err != nil {
+			return nil, err
+		}
+		if cap(a.s.out) < wire.HeaderLen+wire.MaxData {
+			a.s.out = append(make([]byte, 0, wire.HeaderLen+wire.MaxData), a.s.out...)
+		}
+	}
+	return a.s.out[len(a.s.out):cap(a.s.out)], nil
+}
+
+func (a *answer) Flush() { _ = a.FlushError() }
+
+// FlushError is what http.ResponseController calls.
+func (a *answer) FlushError() error {
+	if err := a.writable(0); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		return err
+	}
+	return a.flush(false)
+}
+
+// flush writes what is gathered; the last time with the end of the answer.
+func (a *answer) flush(last bool) error {
+	if a.err != nil {
+		return a.err
+	}
+	s := a.s
+	first := !a.begun
+	if first {
+		a.begun = true
+		a.x.answerBegun()
+		if last && !a.bodiless && a.length < 0 && !a.streamed && len(a.trailer) == 0 {
+			a.length = a.written
+			a.bodiless = a.written == 0
+			wire.SetLength(s.head, a.length, a.bodiless)
+		}
+	}
+	out := s.out
+	if n := len(out) - wire.HeaderLen; n > 0 {
+		wire.PutHeader(out, wire.Data, n)
+	} else {
+		out = out[:0]
+	}
+	if last && !a.bodiless {
+		out = wire.AppendEnd(out, a.trailers())
+	}
+	switch {
+	case !first:
+		a.err = s.write(out)
+	case len(out) <= readBuffer/2:
+		s.head = append(s.head, out...)
+		a.err = s.write(s.head)
+	default:
+		a.err = s.writeTwo(s.head, out)
+	}
+	s.out = s.out[:wire.HeaderLen]
+	return a.err
+}
+
+// trailers are the announced ones that got a value, and those set with
+// http.TrailerPrefix.
+func (a *answer) trailers() http.Header {
+	var t http.Header
+	set := func(name string, values []string) {
+		if t == nil {
+			t = make(http.Header)
+		}
+		t[name] = values
+	}
+	for _, name := range a.trailer {
+		if v := a.header[name]; len(v) > 0 {
+			set(name, v)
+		}
+	}
+	for name, v := range a.header {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok && len(v) > 0 {
+			set(http.CanonicalHeaderKey(name), v)
+		}
+	}
+	return t
+}
+
+// finish ends the answer when the handler has returned.
+func (a *answer) finish() error {
+	if a.failed {
+		return a.err
+	}
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.length >= 0 && a.written != a.length && !a.bodiless {
+		a.Fail(&exchange.Error{
+			Fault: exchange.WorkerProtocol,
+			Err:   fmt.Errorf("handler declared %d bytes and wrote %d", a.length, a.written),
+		})
+		return a.err
+	}
+	if a.bodiless && a.begun {
+		return a.err
+	}
+	return a.flush(true)
+}
+
+// Fail ends the exchange with the fault that err carries, in place of the
+// answer or of the rest of it. What was written before goes out first, so that
+// the client sees a cut answer and not an empty one.
+func (a *answer) Fail(err error) {
+	if a.hijacked || a.failed {
+		return
+	}
+	if a.begun {
+		_ = a.flush(false)
+	}
+	a.failed = true
+	f := exchange.Error{Fault: exchange.WorkerProtocol, Err: err}
+	if e, ok := errors.AsType[*exchange.Error](err); ok {
+		f = *e
+	}
+	detail := ""
+	if f.Err != nil {
+		detail = f.Err.Error()
+	}
+	if werr := a.s.write(wire.AppendFail(nil, string(f.Fault), byte(f.Stage), detail)); a.err == nil {
+		a.err = werr
+	}
+}
+
+// EnableFullDuplex is always on here; http.ResponseController asks.
+func (a *answer) EnableFullDuplex() error { return nil }
+
+// Hijack hands over the connection. What the handler writes next is HTTP/1.1
+// for the client, status line first, as on a connection of net/http.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if a.hijacked || a.begun || a.failed {
+		return nil, nil, http.ErrHijacked
+	}
+	if a.req.Body != http.NoBody {
+		return nil, nil, errors.New("ipc: cannot hijack an exchange that has a request body")
+	}
+	a.s.plane.sweeper.remove(a.s)
+	if err := a.s.write(wire.AppendEmpty(nil, wire.Hijack)); err != nil {
+		return nil, nil, err
+	}
+	a.hijacked = true
+	c := &hijackedConn{UnixConn: a.s.nc, early: a.s.in.buffered()}
+	return c, bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), nil
+}
+
+// hijackedConn first gives what was read ahead of the hijack.
+type hijackedConn struct {
+	*net.UnixConn
+	early []byte
+}
+
+func (c *hijackedConn) Read(p []byte) (int, error) {
+	if len(c.early) > 0 {
+		n := copy(p, c.early)
+		c.early = c.early[n:]
+		return n, nil
+	}
+	return c.UnixConn.Read(p)
+}
+
+// Fail tells the supervisor why a handler has no answer, or not all of it: the
+// fault of an *exchange.Error in err, as ipc/backend returns them, becomes the
+// reason that the client sees. The handler should return afterwards. On a
+// ResponseWriter that is not this package's, the handler is aborted.
+func Fail(w http.ResponseWriter, err error) {
+	f, ok := w.(interface{ Fail(error) })
+	if !ok {
+		panic(http.ErrAbortHandler)
+	}
+	f.Fail(err)
+}

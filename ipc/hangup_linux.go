@@ -1,0 +1,6 @@
+package ipc
+
+import "golang.org/x/sys/unix"
+
+// hangup is the poll event of a peer that closed its end, data unread or not.
+const hangup = unix.POLLRDHUP

@@ -1,0 +1,247 @@
+package ipc
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/ipc/wire"
+)
+
+// inbound is one exchange inside a worker. It is the request's context and its
+// exchange.Reporter at once: one allocation, no timer, and no channel unless
+// somebody waits on Done.
+type inbound struct {
+	session  *session
+	seq      uint32
+	deadline time.Time // zero: none; dropped once the answer has begun
+
+	mu       sync.Mutex
+	err      error // why it was cancelled, or that it is over
+	done     chan struct{}
+	attached exchange.Canceler
+	after    []*afterFunc
+}
+
+type afterFunc struct{ f func() }
+
+func (x *inbound) Deadline() (time.Time, bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.deadline, !x.deadline.IsZero()
+}
+
+func (x *inbound) Err() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.err
+}
+
+func (x *inbound) Done() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done == nil {
+		x.done = make(chan struct{})
+		if x.err != nil {
+			close(x.done)
+		}
+	}
+	return x.done
+}
+
+func (x *inbound) Value(key any) any {
+	if key == exchange.ReporterKey {
+		return x
+	}
+	return nil
+}
+
+// AfterFunc is what package context looks for in a parent that is not its own:
+// contexts derived from this one need no goroutine.
+func (x *inbound) AfterFunc(f func()) (stop func() bool) {
+	a := &afterFunc{f}
+	x.mu.Lock()
+	over := x.err != nil
+	if !over {
+		x.after = append(x.after, a)
+	}
+	x.mu.Unlock()
+	if over {
+		go f()
+		return func() bool { return false }
+	}
+	return func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		for i, b := range x.after {
+			if b == a {
+				x.after = append(x.after[:i], x.after[i+1:]...)
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// cancel ends the exchange once; later calls do nothing. Canceler.Cancel runs
+// under the lock, so that Detach can promise that it is not running.
+func (x *inbound) cancel(err error) {
+	x.mu.Lock()
+	if x.err != nil {
+		x.mu.Unlock()
+		return
+	}
+	x.err = err
+	if x.attached != nil {
+		x.attached.Cancel()
+		x.attached = nil
+	}
+	if x.done != nil {
+		close(x.done)
+	}
+	after := x.after
+	x.after = nil
+	x.mu.Unlock()
+	for _, a := range after {
+		go a.f()
+	}
+}
+
+func (x *inbound) Sent() bool {
+	return x.session.plane.board.Raise(x.session.cell, x.seq, exchange.Sent)
+}
+
+func (x *inbound) Answered() {
+	x.session.plane.board.Raise(x.session.cell, x.seq, exchange.Answered)
+}
+
+func (x *inbound) Attach(c exchange.Canceler) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.err != nil {
+		return false
+	}
+	x.attached = c
+	return true
+}
+
+func (x *inbound) Detach() {
+	x.mu.Lock()
+	x.attached = nil
+	x.mu.Unlock()
+}
+
+// answerBegun lifts the deadline: it was for the answer's head.
+func (x *inbound) answerBegun() {
+	x.mu.Lock()
+	x.deadline = time.Time{}
+	x.mu.Unlock()
+}
+
+// expired reports whether the head is overdue. The supervisor keeps the time;
+// this only ends a handler whose cancellation got lost, so it is late on purpose.
+func (x *inbound) expired(now time.Time) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return !x.deadline.IsZero() && now.Sub(x.deadline) > 100*time.Millisecond
+}
+
+// fate is what became of a connection after an exchange.
+type fate int
+
+const (
+	broken   fate = iota // to be closed
+	reusable             // stands at the next frame
+	taken                // belongs to a handler that hijacked it
+)
+
+// exchange runs one exchange on its session's goroutine.
+func (s *session) exchange(payload []byte) fate {
+	var head wire.RequestHead
+	if err := wire.ParseRequest(payload, &head); err != nil {
+		return broken
+	}
+	x := &inbound{session: s, seq: head.Seq}
+	if head.Timeout > 0 {
+		x.deadline = time.Now().Add(time.Duration(head.Timeout) * time.Millisecond)
+	}
+	stage := exchange.Taken
+	if !s.plane.opts.ReportsStage {
+		stage = exchange.Sent // from its call on, nobody can say what the handler did
+	}
+	if !s.plane.board.Raise(s.cell, x.seq, stage) {
+		return broken // given up before it was read
+	}
+	u, err := url.ParseRequestURI(head.Target)
+	if err != nil {
+		return broken
+	}
+	req := request(&head, u).WithContext(x)
+	var body *requestBody
+	if !head.NoBody {
+		body = &requestBody{session: s, req: req, expect: head.Expect}
+		req.Body = body
+	}
+	a := &answer{x: x, s: s, req: req, length: -1}
+
+	s.plane.sweeper.add(s, x)
+	s.plane.requests.Add(1)
+	a.run(s.plane.opts.Handler)
+	if a.hijacked {
+		return taken
+	}
+	end := broken
+	if a.finish() == nil && body.finish() {
+		end = reusable
+	}
+	s.plane.sweeper.remove(s)
+	x.cancel(context.Canceled)
+	return end
+}
+
+func request(h *wire.RequestHead, u *url.URL) *http.Request {
+	r := &http.Request{
+		Method: h.Method, URL: u, RequestURI: h.Target,
+		Proto: "HTTP/1.1", ProtoMajor: int(h.ProtoMajor), ProtoMinor: int(h.ProtoMinor),
+		Header: h.Header, Trailer: h.Trailer, Body: http.NoBody,
+		ContentLength: h.ContentLength, Host: h.Host, RemoteAddr: h.RemoteAddr,
+	}
+	switch {
+	case h.ProtoMajor == 2:
+		r.Proto = "HTTP/2.0"
+	case h.ProtoMajor == 1 && h.ProtoMinor == 0:
+		r.Proto = "HTTP/1.0"
+	}
+	if r.Header == nil {
+		r.Header = make(http.Header)
+	}
+	if !h.NoBody && h.ContentLength < 0 {
+		r.TransferEncoding = []string{"chunked"}
+	}
+	return r
+}
+
+// run calls the handler. A panic is one request's failure, as in net/http; its
+// stack goes to standard error, which the supervisor logs.
+func (a *answer) run(h http.Handler) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		if v != http.ErrAbortHandler {
+			a.s.plane.panics.Add(1)
+			a.s.plane.logf("panic serving %s: %v\n%s", a.req.Method, v, bytes.TrimSpace(debug.Stack()))
+		}
+		if !a.hijacked && !a.failed {
+			a.Fail(&exchange.Error{Fault: exchange.WorkerProtocol, Err: fmt.Errorf("handler panicked: %v", v)})
+		}
+	}()
+	h.ServeHTTP(a, a.req)
+}

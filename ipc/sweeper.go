@@ -1,0 +1,110 @@
+package ipc
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sweepEvery bounds how long a handler works on for a client that has left.
+const sweepEvery = 20 * time.Millisecond
+
+// sweeper finds exchanges that the supervisor gave up (it closed their
+// connection) and cancels them, with one poll(2) over all that are in flight.
+// A goroutine per exchange, waiting for the hang-up, would cost a wake-up each.
+type sweeper struct {
+	mu     sync.Mutex
+	active []*session    // each knows its place
+	wake   chan struct{} // buffered: something became active
+
+	poll       []unix.PollFd
+	gone, late []*inbound
+}
+
+func newSweeper() *sweeper { return &sweeper{wake: make(chan struct{}, 1)} }
+
+// run sweeps until stop is closed. It sleeps while nothing is in flight.
+func (w *sweeper) run(stop <-chan struct{}) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case now := <-tick.C:
+			if w.sweep(now) {
+				continue
+			}
+			tick.Stop()
+		}
+		select {
+		case <-stop:
+			return
+		case <-w.wake:
+			tick.Reset(sweepEvery)
+		}
+	}
+}
+
+func (w *sweeper) add(s *session, x *inbound) {
+	w.mu.Lock()
+	s.current, s.place = x, len(w.active)
+	w.active = append(w.active, s)
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// remove takes a session off; afterwards its descriptor may be closed.
+func (w *sweeper) remove(s *session) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if s.current == nil {
+		return
+	}
+	last := len(w.active) - 1
+	moved := w.active[last]
+	w.active[s.place], moved.place = moved, s.place
+	w.active[last] = nil
+	w.active = w.active[:last]
+	s.current = nil
+}
+
+// sweep reports whether anything is in flight.
+func (w *sweeper) sweep(now time.Time) bool {
+	w.mu.Lock()
+	n := len(w.active)
+	w.poll = w.poll[:0]
+	for _, s := range w.active {
+		w.poll = append(w.poll, unix.PollFd{Fd: int32(s.fd), Events: hangup})
+	}
+	if n > 0 {
+		if _, err := unix.Poll(w.poll, 0); err != nil {
+			w.poll = w.poll[:0] // interrupted: the next tick comes soon
+		}
+	}
+	for i, p := range w.poll {
+		x := w.active[i].current
+		if p.Revents&(hangup|unix.POLLHUP|unix.POLLERR) != 0 {
+			w.gone = append(w.gone, x)
+		} else if x.expired(now) {
+			w.late = append(w.late, x)
+		}
+	}
+	w.mu.Unlock()
+
+	for _, x := range w.gone {
+		x.cancel(context.Canceled)
+	}
+	for _, x := range w.late {
+		x.cancel(context.DeadlineExceeded)
+	}
+	clear(w.gone)
+	clear(w.late)
+	w.gone, w.late = w.gone[:0], w.late[:0]
+	return n > 0
+}
