@@ -94,7 +94,7 @@ func checkProxyStatus(t *testing.T, field []string, reason supervisor.Reason) {
 	item := list[0].(httpsfv.Item)
 	proxyError, _ := item.Params.Get("error")
 	details, _ := item.Params.Get("details")
-	if item.Value != httpsfv.Token("coordinator") || proxyError != httpsfv.Token(reason.Error()) || details != string(reason) {
+	if item.Value != httpsfv.Token("coordinator") || proxyError != httpsfv.Token(reason.ProxyError()) || details != string(reason) {
 		t.Errorf("%s: Proxy-Status %q", reason, field)
 	}
 }

@@ -190,8 +190,9 @@ func (r Reason) facts() reasonFacts {
 // methods do, on a word outside the table.
 func (r Reason) Status() int { return r.facts().status }
 
-// Error is the RFC 9209 error type, or "" when no answer is made.
-func (r Reason) Error() string { return r.facts().proxyError }
+// ProxyError is the RFC 9209 error type, or "" when no answer is made. (Were it
+// called Error, a Reason would be an error, and fmt would print this for it.)
+func (r Reason) ProxyError() string { return r.facts().proxyError }
 
 // Title is the summary for people, the same for every occurrence.
 func (r Reason) Title() string { return r.facts().title }

@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -50,8 +51,11 @@ func TestReasonsAreTheContract(t *testing.T) {
 	}
 	titles := make(map[string]supervisor.Reason)
 	for reason, want := range contract {
-		if reason.Status() != want.status || reason.Error() != want.error || reason.Waiting() != want.waiting {
-			t.Errorf("%s: %d %q waiting %v, want %+v", reason, reason.Status(), reason.Error(), reason.Waiting(), want)
+		if reason.Status() != want.status || reason.ProxyError() != want.error || reason.Waiting() != want.waiting {
+			t.Errorf("%s: %d %q waiting %v, want %+v", reason, reason.Status(), reason.ProxyError(), reason.Waiting(), want)
+		}
+		if got := fmt.Sprintf("%s %v", reason, reason); got != string(reason)+" "+string(reason) {
+			t.Errorf("%q is printed as %q", string(reason), got)
 		}
 		if got, want := reason.CountsAgainstBackend(), strings.HasPrefix(string(reason), "backend_"); got != want {
 			t.Errorf("%s: counts against the backend: %v, want %v", reason, got, want)

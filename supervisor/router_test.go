@@ -110,6 +110,7 @@ func TestNewRouterRefuses(t *testing.T) {
 		{"raw without owning", []supervisor.RouteTo{route("", "", "/f", 0, true), route("GET", "h", "/f/admin", 1, false)}, []string{"own its prefix"}},
 		{"raw below another is its own", []supervisor.RouteTo{route("", "", "/f/g", 0, true), route("", "", "/f", 1, false)}, nil},
 		{"raw and a neighbour", []supervisor.RouteTo{route("", "", "/f", 0, true), route("", "", "/f2/x", 1, false)}, nil},
+		{"raw and another bulkhead at the same prefix", []supervisor.RouteTo{route("", "", "/f", 0, true), route("GET", "h", "/f/", 1, false)}, nil},
 		{"raw and another host", []supervisor.RouteTo{route("", "a", "/f", 0, true), route("", "b", "/f/x", 1, false)}, nil},
 		{"raw and another method", []supervisor.RouteTo{route("GET", "", "/f", 0, true), route("PUT", "", "/f/x", 1, false)}, nil},
 		{"raw GET and HEAD", []supervisor.RouteTo{route("GET", "", "/f", 0, true), route("HEAD", "", "/f/x", 1, false)}, []string{"own its prefix"}},
