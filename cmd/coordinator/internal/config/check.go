@@ -1,0 +1,143 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"commerce.example/coordinator/supervisor"
+	"commerce.example/coordinator/supervisor/breaker"
+)
+
+// builtIn are the kinds of workers that need no binary of their own.
+var builtIn = []string{"proxy"}
+
+// maxRuntimeDir leaves room below it for a generation's folder and a socket's
+// name within maxSocketPath, in bytes. Darwin's own $TMPDIR takes it up to 65.
+const maxRuntimeDir = 70
+
+func (s *scope) checkGlobal(g *global) {
+	if len(g.Bulkheads) == 0 && s.fine("BULKHEADS") {
+		s.fail("BULKHEADS", "want the names of the bulkheads, such as orders,catalog")
+	}
+	if len(g.Listen) == 0 && s.fine("LISTEN") {
+		s.fail("LISTEN", "want at least one listener, such as 127.0.0.1:8080")
+	}
+	s.checkPair("TLS_CERT", g.TLSCert, "TLS_KEY", g.TLSKey)
+	if socket := s.vars.adminSocket(); g.AdminSocket == "" && len(socket.path) > maxSocketPath {
+		s.fail("ADMIN_SOCKET", "a path of %d bytes; want it set to one of at most %d", len(socket.path), maxSocketPath)
+	}
+	if dir := s.vars.runtimeDir(); len(dir.path) > maxRuntimeDir {
+		s.errors = append(s.errors, Problem{Variable: strings.TrimPrefix(dir.via, "$"), From: "environment",
+			Message: fmt.Sprintf("makes a folder for sockets of %d bytes, %q; want at most %d", len(dir.path), dir.path, maxRuntimeDir)})
+	}
+	if s.fine("LISTEN", "ADMIN_LISTEN") && slices.ContainsFunc(g.Listen, func(l string) bool { return sameAddress(l, string(g.AdminListen)) }) {
+		s.fail("ADMIN_LISTEN", "is a front listener too; want an address of its own, or off")
+	}
+	for _, prefix := range g.TrustedProxies.prefixes {
+		if prefix.Bits() == 0 {
+			s.warn("TRUSTED_PROXIES", "%s believes whatever any client says in X-Forwarded-*", prefix)
+		}
+	}
+	if s.fine("CONNS", "CONNS_PER_CLIENT") && g.Conns > 0 && g.ConnsPerClient > g.Conns {
+		s.warn("CONNS_PER_CLIENT", "has no effect: it is above COORDINATOR_CONNS=%d", g.Conns)
+	}
+}
+
+// sameAddress reports whether two listeners would ask for one TCP port. Port 0
+// is a new one each time.
+func sameAddress(a, b string) bool {
+	hostA, portA, errA := net.SplitHostPort(a)
+	hostB, portB, errB := net.SplitHostPort(b)
+	return errA == nil && errB == nil && portA == portB && strings.Trim(portA, "0") != "" &&
+		(hostA == hostB || hostA == "" || hostB == "")
+}
+
+func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
+	if len(c.Routes) == 0 && s.fine("ROUTES") {
+		s.fail("ROUTES", "want [METHOD ][HOST]/PREFIX, comma-separated, such as /api/orders/")
+	}
+	s.checkWorker(c.Worker)
+	s.checkStripPrefix(c)
+	if s.fine("QUEUE", "LIMIT", "QUEUE_TIMEOUT", "TIMEOUT") && c.Queue > 0 && c.QueueTimeout > c.Timeout {
+		s.fail("QUEUE_TIMEOUT", "is above %sTIMEOUT=%s, which includes the wait; want at most that", s.prefix, s.effective("TIMEOUT").value)
+	}
+	if s.fine("MAX_DURATION", "TIMEOUT") && c.MaxDuration > 0 && c.MaxDuration < c.Timeout {
+		s.warn("MAX_DURATION", "ends every exchange before %sTIMEOUT=%s can", s.prefix, s.effective("TIMEOUT").value)
+	}
+	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
+		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
+	}
+	s.checkBreaker(c)
+}
+
+func (s *scope) checkBreaker(c supervisor.BulkheadConfig) {
+	b := c.Breaker
+	if !s.fine("LIMIT", "TIMEOUT", "BREAKER_WINDOW", "BREAKER_MIN_CALLS", "BREAKER_SLOW_CALL", "BREAKER_SLOW_RATIO", "BREAKER_FAILURE_RATIO") {
+		return
+	}
+	if !canOpenOnHang(b, c.Limit, c.Timeout) {
+		s.fail("BREAKER_MIN_CALLS", "a total hang of the backend could not open the breaker: %sLIMIT=%d lets too few calls fail within the window; want fewer",
+			s.prefix, c.Limit)
+	}
+	if b.SlowCall > c.Timeout {
+		s.warn("BREAKER_SLOW_CALL", "has no effect on waiting calls: %sTIMEOUT=%s comes first", s.prefix, s.effective("TIMEOUT").value)
+	}
+	if b.SlowCall == 0 && s.isSet("BREAKER_SLOW_RATIO") {
+		s.warn("BREAKER_SLOW_RATIO", "has no effect: %sBREAKER_SLOW_CALL is off", s.prefix)
+	}
+}
+
+// canOpenOnHang reports whether a backend that stops answering can bring
+// MinCalls counted calls into one window. The limiter lets limit calls in, each
+// counts once, when it passes SlowCall or timeout, and at timeout its place goes
+// to the next: waves of limit, timeout apart, of which a window holds
+// ceil(Window/timeout).
+func canOpenOnHang(b breaker.Settings, limit int, timeout time.Duration) bool {
+	waves := int64((b.Window-1)/timeout) + 1
+	needed := (b.MinCalls-1)/limit + 1
+	return waves >= int64(needed)
+}
+
+func (s *scope) checkWorker(w supervisor.WorkerConfig) {
+	if s.fine("WORKER") {
+		switch {
+		case isPath(w.Kind):
+			if err := executable(w.Kind); err != nil {
+				s.fail("WORKER", "%s; want a built-in kind (%s) or the path of an executable file", cause(err), strings.Join(builtIn, ", "))
+			}
+		case !slices.Contains(builtIn, w.Kind):
+			s.fail("WORKER", "want a built-in kind (%s) or the path of an executable file, with a / in it%s",
+				strings.Join(builtIn, ", "), didYouMean(nearest(w.Kind, builtIn)))
+		}
+	}
+	if w.Kind == "proxy" && w.Backend == "" && s.fine("BACKEND") {
+		s.fail("BACKEND", "the proxy worker needs it; want an http or https URL, such as http://127.0.0.1:8000")
+	}
+	s.checkPair("BACKEND_CERT", w.BackendCert, "BACKEND_KEY", w.BackendKey)
+	if w.BackendCA != "" && s.fine("BACKEND_CA") {
+		s.checkRoots("BACKEND_CA", w.BackendCA)
+	}
+	for _, key := range []string{"BACKEND_CA", "BACKEND_CERT"} {
+		if s.effective(key).value != "" && strings.HasPrefix(w.Backend, "http:") {
+			s.fail(key, "%sBACKEND is not https; want an https backend, or this removed", s.prefix)
+		}
+	}
+}
+
+func (s *scope) checkStripPrefix(c supervisor.BulkheadConfig) {
+	strip := c.Worker.StripPrefix
+	if strip == "" || !s.fine("STRIP_PREFIX") {
+		return
+	}
+	if err := checkPrefix(strip); err != nil || strip[0] != '/' {
+		s.fail("STRIP_PREFIX", "want the beginning of a path, such as /api/orders")
+		return
+	}
+	applies := func(r supervisor.Route) bool { return within(r.Prefix, strip) || within(strip, r.Prefix) }
+	if s.fine("ROUTES") && !slices.ContainsFunc(c.Routes, applies) {
+		s.warn("STRIP_PREFIX", "has no effect: no route of the bulkhead leads there")
+	}
+}

@@ -1,0 +1,139 @@
+package config
+
+import "reflect"
+
+// A variable is one field: `env` is its name after the prefix, `envDefault` its
+// default, `oneof` the accepted words, `doc` its line of help, `unset` what the
+// help calls a default that is worked out. A new variable needs no more than its
+// field, and a line where the value is used.
+
+const (
+	globalPrefix = "COORDINATOR_"
+	eachPrefix   = "BULKHEAD_"
+	envPrefix    = "ENV_"
+	fileSuffix   = "_FILE"
+)
+
+// global is read from COORDINATOR_*.
+type global struct {
+	Listen         listeners  `env:"LISTEN" envDefault:"127.0.0.1:8080" doc:"front listeners, comma-separated: HOST:PORT, unix:PATH, systemd, systemd:NAME"`
+	TLSCert        string     `env:"TLS_CERT" doc:"PEM file: serve TLS with HTTP/2; re-read when it changes"`
+	TLSKey         string     `env:"TLS_KEY" doc:"PEM file: the key of TLS_CERT"`
+	AdminListen    hostPort   `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9901" doc:"/metrics, /healthz, /readyz and the console; off: none"`
+	AdminSocket    socketPath `env:"ADMIN_SOCKET" unset:"$XDG_RUNTIME_DIR or temp dir" doc:"unix socket that the commands talk to; mode 0600"`
+	AdminToken     token      `env:"ADMIN_TOKEN" doc:"required for changing anything over TCP"`
+	StateDir       string     `env:"STATE_DIR" unset:"$STATE_DIRECTORY, else the user's" doc:"journal, backup data, evidence; one supervisor at a time"`
+	Bulkheads      names      `env:"BULKHEADS" unset:"required" doc:"names of the bulkheads, such as orders,catalog"`
+	TrustedProxies networks   `env:"TRUSTED_PROXIES" envDefault:"none" doc:"addresses and networks whose X-Forwarded-* is believed"`
+	DrainTimeout   span       `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"how long work in flight may take when stopping"`
+	DrainDelay     spanOrZero `env:"DRAIN_DELAY" envDefault:"0" doc:"how long to go on accepting after not-ready"`
+	Conns          countOrOff `env:"CONNS" envDefault:"20000" doc:"client connections in all; off: no cap"`
+	ConnsPerClient countOrOff `env:"CONNS_PER_CLIENT" envDefault:"off" doc:"client connections per address; trusted proxies are exempt"`
+	LogLevel       string     `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
+	LogFormat      string     `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
+}
+
+// bulkhead is read from BULKHEAD_X_*. A nil pointer is a default that depends on
+// another variable.
+type bulkhead struct {
+	Routes      routes  `env:"ROUTES" unset:"required" doc:"/api/orders/, GET shop.example/api/v2/orders: method and host optional, longest prefix wins"`
+	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind, or path of a worker binary"`
+	Backend     backend `env:"BACKEND" doc:"URL the worker calls; its path is put before the request's"`
+	StripPrefix string  `env:"STRIP_PREFIX" doc:"taken off the path first"`
+	HostHeader  string  `env:"HOST_HEADER" envDefault:"backend" oneof:"backend,preserve" doc:"the Host that the backend sees"`
+
+	Workers       count        `env:"WORKERS" envDefault:"2" doc:"processes"`
+	Limit         count        `env:"LIMIT" envDefault:"32" doc:"requests in flight, over the whole pool"`
+	Queue         *countOrZero `env:"QUEUE" unset:"half of LIMIT" doc:"requests that may wait; 0: admitted or refused at once"`
+	QueueTimeout  span         `env:"QUEUE_TIMEOUT" envDefault:"1s" doc:"how long one may wait"`
+	UpgradeLimit  *countOrZero `env:"UPGRADE_LIMIT" unset:"LIMIT" doc:"upgraded connections and event streams, counted apart"`
+	MaxBody       size         `env:"MAX_BODY" envDefault:"100MiB" doc:"larger requests get 413"`
+	Timeout       span         `env:"TIMEOUT" envDefault:"30s" doc:"until the answer's head is there, queue wait included"`
+	IdleTimeout   span         `env:"IDLE_TIMEOUT" envDefault:"60s" doc:"between two bytes of a body, either way"`
+	MaxDuration   spanOrOff    `env:"MAX_DURATION" envDefault:"off" doc:"the whole exchange"`
+	RestartBudget budget       `env:"RESTART_BUDGET" envDefault:"5/60s" doc:"FAULTS/DURATION of one slot that quarantine it"`
+
+	BackendCA      string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
+	BackendCert    string `env:"BACKEND_CERT" doc:"PEM file: our certificate towards the backend"`
+	BackendKey     string `env:"BACKEND_KEY" doc:"PEM file: the key of BACKEND_CERT"`
+	BackendConnAge span   `env:"BACKEND_CONN_MAX_AGE" envDefault:"5m" doc:"so that a changed address is followed even by busy connections"`
+
+	BreakerWindow       span      `env:"BREAKER_WINDOW" envDefault:"10s" doc:"how far back calls count"`
+	BreakerMinCalls     *count    `env:"BREAKER_MIN_CALLS" unset:"the smaller of 20 and LIMIT" doc:"calls in the window before a ratio means anything"`
+	BreakerFailureRatio ratio     `env:"BREAKER_FAILURE_RATIO" envDefault:"0.5" doc:"opens when failures/calls reaches it"`
+	BreakerSlowCall     spanOrOff `env:"BREAKER_SLOW_CALL" envDefault:"off" doc:"a call that takes longer is slow"`
+	BreakerSlowRatio    ratio     `env:"BREAKER_SLOW_RATIO" envDefault:"1.0" doc:"opens when slow/calls reaches it"`
+	BreakerOpenFor      span      `env:"BREAKER_OPEN_FOR" envDefault:"5s" doc:"open until then, then half-open"`
+	BreakerProbes       count     `env:"BREAKER_PROBES" envDefault:"3" doc:"calls let through half-open"`
+	BreakerMode         string    `env:"BREAKER_MODE" envDefault:"auto" oneof:"auto,open,closed,observe" doc:"who decides: the breaker or an operator"`
+	BreakerStatus       statuses  `env:"BREAKER_STATUS" envDefault:"500,502,503,504" doc:"answers that count as failures"`
+
+	Path        string     `env:"PATH" envDefault:"strict" oneof:"strict,raw" doc:"raw: dot segments, //, %2f, %5c pass, on routes that own their whole prefix"`
+	CORSOrigins webOrigins `env:"CORS_ORIGINS" envDefault:"none" doc:"origins that may read the answers the coordinator itself makes"`
+	Fallback    fallback   `env:"FALLBACK" envDefault:"none" doc:"answer given in the backend's place; none in this version"`
+	Owner       string     `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
+	Runbook     string     `env:"RUNBOOK" doc:"where to look; shown in the same places"`
+}
+
+// A Variable is what there is to know of one variable before it is set.
+type Variable struct {
+	Name    string `json:"name"`    // BULKHEAD_X_... for every bulkhead X
+	Default string `json:"default"` // empty: none
+	Meaning string `json:"meaning"`
+}
+
+// Variables lists every variable there is, in the order of the manual.
+func Variables() []Variable {
+	var all []Variable
+	for _, f := range globalFields {
+		all = append(all, Variable{globalPrefix + f.key, f.defaultText(), f.meaning()})
+	}
+	for _, f := range bulkheadFields {
+		all = append(all, Variable{eachPrefix + "X_" + f.key, f.defaultText(), f.meaning()})
+	}
+	each := eachPrefix + "X_" + envPrefix + "FOO"
+	return append(all,
+		Variable{each, "", "becomes FOO in that pool's workers, and in no other process"},
+		Variable{each + fileSuffix, "", "the same, read from a file at each start of a worker"})
+}
+
+// A field is a variable as its struct tags tell it.
+type field struct {
+	name     string // of the Go field: what env/v11 calls it in errors
+	key      string
+	fallback string // envDefault
+	unset    string
+	oneof    string
+	doc      string
+}
+
+var (
+	globalFields   = fieldsOf(reflect.TypeFor[global]())
+	bulkheadFields = fieldsOf(reflect.TypeFor[bulkhead]())
+)
+
+func fieldsOf(t reflect.Type) []field {
+	fields := make([]field, t.NumField())
+	for i := range fields {
+		f := t.Field(i)
+		fields[i] = field{
+			name: f.Name, key: f.Tag.Get("env"), fallback: f.Tag.Get("envDefault"),
+			unset: f.Tag.Get("unset"), oneof: f.Tag.Get("oneof"), doc: f.Tag.Get("doc"),
+		}
+	}
+	return fields
+}
+
+func (f field) defaultText() string {
+	if f.fallback != "" {
+		return f.fallback
+	}
+	return f.unset
+}
+
+func (f field) meaning() string {
+	if f.oneof != "" {
+		return f.oneof + ": " + f.doc
+	}
+	return f.doc
+}

@@ -1,0 +1,94 @@
+// Command coordinator is the bulkheaded supervisor and the commands that talk to
+// it. Exit codes: 0 done, 1 failed, 2 usage or configuration.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"commerce.example/coordinator/cmd/coordinator/internal/config"
+)
+
+// grammar is the command line. A command is a struct with its flags and a method
+// Run(*terminal) error, in a file of its own.
+type grammar struct {
+	Check   checkCommand   `cmd:"" help:"Check the configuration and show what is in effect."`
+	Version versionCommand `cmd:"" help:"Show the version of this binary."`
+}
+
+// envFile is the flag of every command that reads the configuration.
+type envFile struct {
+	EnvFile string `placeholder:"FILE" help:"Read variables from FILE too; the environment wins."`
+}
+
+// asJSON is the flag of every command that prints.
+type asJSON struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// A terminal is what a command runs in.
+type terminal struct {
+	environ        []string
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// An exitCode ends a command that has said everything itself.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program, with the exit code as its result.
+func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	left := -1 // the exit code of a flag that ends the program, such as --help
+	parser, err := kong.New(&grammar{},
+		kong.Name("coordinator"),
+		kong.Description("Routes each group of requests to its own pool of worker processes, so that one sick backend hurts nobody else."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { left = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: config.Width}))
+	if err != nil {
+		panic(err) // the grammar itself is wrong
+	}
+	command, err := parser.Parse(args)
+	if left >= 0 {
+		return left
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "coordinator: %s\nRun \"coordinator --help\" for what there is.\n", err)
+		return exitUsage
+	}
+	return exitOf(command.Run(&terminal{environ, stdin, stdout, stderr}), stderr)
+}
+
+// exitOf reports err, once, and turns it into an exit code.
+func exitOf(err error, stderr io.Writer) int {
+	if err == nil {
+		return exitDone
+	}
+	if code, ok := errors.AsType[exitCode](err); ok {
+		return int(code)
+	}
+	if problems, ok := errors.AsType[config.Errors](err); ok {
+		for _, p := range problems {
+			fmt.Fprintf(stderr, "error: %s\n", p.Error())
+		}
+		return exitUsage
+	}
+	fmt.Fprintf(stderr, "coordinator: %s\n", err)
+	return exitFailed
+}
