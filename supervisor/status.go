@@ -1,0 +1,80 @@
+package supervisor
+
+import "time"
+
+// Status is what `status --json` prints: the state of a supervisor at one
+// moment, in the words of the metrics.
+type Status struct {
+	Version   string           `json:"version"`
+	Pid       int              `json:"pid"`
+	State     string           `json:"state"` // starting, ready, draining
+	Since     time.Time        `json:"since"`
+	Listen    []string         `json:"listen"`
+	Bulkheads []BulkheadStatus `json:"bulkheads"`
+}
+
+// BulkheadStatus is one bulkhead's part of it. Rates and percentiles are those
+// of the last minute.
+type BulkheadStatus struct {
+	Name    string `json:"name"`
+	State   string `json:"state"` // ready, degraded, starting, draining, quarantined
+	Why     string `json:"why,omitempty"`
+	Owner   string `json:"owner,omitempty"`
+	Runbook string `json:"runbook,omitempty"`
+
+	Workers  []WorkerStatus `json:"workers"`
+	Restarts uint64         `json:"worker_restarts"` // since the supervisor started
+
+	InFlight           int     `json:"in_flight"`
+	Limit              int     `json:"limit"`
+	QueueDepth         int     `json:"queue_depth"`
+	Queue              int     `json:"queue"`
+	QueueOldestSeconds float64 `json:"queue_oldest_seconds"`
+	Upgrades           int     `json:"upgrades"`
+	UpgradeLimit       int     `json:"upgrade_limit"`
+
+	Breaker BreakerStatus `json:"breaker"`
+
+	RequestsPerSecond float64        `json:"requests_per_second"`
+	P50Seconds        float64        `json:"p50_seconds"`
+	P99Seconds        float64        `json:"p99_seconds"`
+	Refused           map[string]int `json:"refused"` // in the last minute, by reason
+}
+
+// WorkerStatus is one slot.
+type WorkerStatus struct {
+	Slot     int       `json:"slot"`
+	State    string    `json:"state"` // starting, ready, draining, backoff, quarantined, stopped
+	Pid      int       `json:"pid,omitempty"`
+	InFlight int       `json:"in_flight"`
+	Since    time.Time `json:"since"`
+	Why      string    `json:"why,omitempty"` // the last fault
+	Version  string    `json:"version,omitempty"`
+	// CPUSeconds and MemoryBytes (RssAnon) of the process, where the system tells.
+	CPUSeconds  float64 `json:"cpu_seconds,omitempty"`
+	MemoryBytes uint64  `json:"memory_bytes,omitempty"`
+}
+
+// BreakerStatus is a bulkhead's breaker.
+type BreakerStatus struct {
+	State             string    `json:"state"`
+	Mode              string    `json:"mode"`
+	Why               string    `json:"why,omitempty"`
+	Since             time.Time `json:"since"`
+	RetryAfterSeconds float64   `json:"retry_after_seconds,omitempty"`
+	Calls             int       `json:"calls"`
+	Failures          int       `json:"failures"`
+	Slow              int       `json:"slow"`
+}
+
+// Report is what a command did. Error is set when it did not succeed, and Did
+// then says how far it came.
+type Report struct {
+	Action    string        `json:"action"`
+	Bulkheads []string      `json:"bulkheads"`
+	Did       string        `json:"did"`
+	Took      time.Duration `json:"-"`
+	TookMS    float64       `json:"took_ms"`
+	Error     string        `json:"error,omitempty"`
+	Details   []string      `json:"details,omitempty"` // a line each: a mistake in the configuration, a bulkhead
+}
