@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // FuzzAnswer: the parser never panics, and what it takes for a whole answer the
@@ -50,4 +51,36 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("length %d, net/http read %d, %v", a.length, len(body), err)
 		}
 	})
+}
+
+// What the generator itself costs for a request, without system calls.
+func BenchmarkRequestAndAnswer(b *testing.B) {
+	wire := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 456\r\n" +
+		"X-Request-Id: 0190f0c2-7d6c-7cc3-98c4\r\nDate: Fri, 20 Nov 2026 23:00:00 GMT\r\n\r\n" + strings.Repeat("x", 456))
+	req, _, err := render(Target{URL: "http://127.0.0.1/", Header: http.Header{"Idempotency-Key": {"{n}"}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var a answer
+	src := bytes.NewReader(wire)
+	r := bufio.NewReaderSize(src, 16<<10)
+	b.ReportAllocs()
+	n := uint64(0)
+	for b.Loop() {
+		src.Reset(wire)
+		n++
+		req.numbered(n)
+		if err := a.read(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkRecord(b *testing.B) {
+	g := &Generator{phases: []*Result{newResult("", 0)}}
+	b.ReportAllocs()
+	for b.Loop() {
+		g.sent(place{at: time.Millisecond}, 2*time.Millisecond)
+		g.record(Sample{At: time.Millisecond, Latency: 3 * time.Millisecond, Status: 200})
+	}
 }
