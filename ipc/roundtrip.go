@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -62,7 +63,20 @@ func undialled(err error) error {
 	if e, ok := errors.AsType[*exchange.Error](err); ok {
 		return &exchange.Error{Fault: e.Fault, Stage: exchange.Waiting, Err: err}
 	}
-	return &exchange.Error{Fault: exchange.WorkerDied, Stage: exchange.Waiting, Err: err}
+	return &exchange.Error{
+		Fault: exchange.WorkerDied, Stage: exchange.Waiting, Err: fmt.Errorf("%w: %w", ErrUnreachable, err),
+	}
+}
+
+// ErrUnreachable is wrapped by the failure of a request that found no way to
+// its worker: it stands at exchange.Waiting.
+var ErrUnreachable = errors.New("worker unreachable")
+
+// Told reports whether a failure is the worker's own account, as opposed to
+// what the supervisor saw of it.
+func Told(err error) bool {
+	_, told := errors.AsType[*reported](err)
+	return told
 }
 
 // exchange writes the request and reads up to the final answer's head.
