@@ -41,11 +41,12 @@ type trip struct {
 	stage  exchange.Stage
 	ended  atomic.Bool
 
-	head     head
-	informed int
-	keep     bool // the answer's framing lets the connection serve again
-	resp     http.Response
-	body     answerBody
+	head    head
+	interim int  // informational answers, 100 included
+	passed  int  // of them handed on
+	keep    bool // the answer's framing lets the connection serve again
+	resp    http.Response
+	body    answerBody
 }
 
 // attach has c cancelled with the exchange. It reports false when that has
@@ -140,14 +141,15 @@ func (x *trip) answered() {
 // inform hands on an informational answer. 100 is a matter between this client
 // and the backend.
 func (x *trip) inform() error {
-	if x.informed++; x.informed > floodLimit {
+	if x.interim++; x.interim > floodLimit {
 		return x.fail(exchange.BackendProtocol, errors.New("a flood of informational answers"))
 	}
-	if x.head.code == http.StatusContinue || x.informed > passedOn {
+	if x.head.code == http.StatusContinue || x.passed == passedOn {
 		return nil
 	}
+	x.passed++
 	h := x.head.fields
-	h.Del("Content-Length") // they announce nothing here: RFC 9110 section 8.6,
+	h.Del("Content-Length") // RFC 9110 section 8.6: there is nothing that they could frame
 	h.Del("Transfer-Encoding")
 	var err error
 	if i, ok := x.rep.(Informer); ok {
