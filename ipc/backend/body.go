@@ -93,7 +93,7 @@ func (b *answerBody) read(p []byte) (n int, end bool, err error) {
 		return b.chunks(p)
 	}
 	n, err = b.x.c.read(p)
-	if err == io.EOF {
+	if err == io.EOF && !b.x.c.truncated() {
 		return n, true, nil
 	}
 	return n, false, err

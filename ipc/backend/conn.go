@@ -2,6 +2,7 @@ package backend
 
 import (
 	"errors"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type conn struct {
 	t         *Transport
 	origin    origin
 	nc        net.Conn // what is spoken on: raw, or TLS over it
+	under     *underTLS
 	look      *lookout // how to see unread bytes of raw without waiting
 	retireAt  time.Time
 	idleFor   time.Duration
@@ -126,6 +128,24 @@ func (c *conn) shrink() {
 		c.buf, c.r, c.w = make([]byte, readBuffer), 0, 0
 	}
 }
+
+// underTLS notes the end of the bare connection. crypto/tls gives io.EOF both for
+// a farewell (close_notify) and for a connection that just ended between two
+// records; only the first completes an answer that ends with its connection
+// (RFC 9112 section 8).
+type underTLS struct {
+	net.Conn
+	ended bool // belongs to the reader
+}
+
+func (u *underTLS) Read(p []byte) (int, error) {
+	n, err := u.Conn.Read(p)
+	u.ended = u.ended || err == io.EOF
+	return n, err
+}
+
+// truncated tells whether an io.EOF of nc came without a farewell.
+func (c *conn) truncated() bool { return c.under != nil && c.under.ended }
 
 // buffered is what has been read and not consumed.
 func (c *conn) buffered() []byte { return c.buf[c.r:c.w] }

@@ -87,7 +87,8 @@ func (c *conn) open(ctx context.Context) (exchange.Fault, error) {
 		if config.ServerName == "" {
 			config.ServerName = c.origin.host
 		}
-		secure := tls.Client(raw, config)
+		c.under = &underTLS{Conn: raw}
+		secure := tls.Client(c.under, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			if ctx.Err() != nil {
 				return exchange.BackendUnreachable, err

@@ -28,10 +28,13 @@ func switchProtocols(control *http.ResponseController, w http.ResponseWriter, re
 	if err := writeSwitch(buffered.Writer, resp); err != nil {
 		return // the client is gone
 	}
+	// What the server has read ahead, then the bare connection: net/http's reader
+	// cancels the request, and so the backend's connection, at the end of one half.
+	ahead := io.LimitReader(buffered.Reader, int64(buffered.Reader.Buffered()))
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		if !copyHalf(server, buffered.Reader) {
+		if !copyHalf(server, io.MultiReader(ahead, client)) {
 			server.Close()
 			client.Close()
 		}
