@@ -117,6 +117,48 @@ func TestConnectionsRetire(t *testing.T) {
 	}
 }
 
+func TestFewLieIdle(t *testing.T) {
+	noLeak(t)
+	b := serve(t, always(ok))
+	tr := &backend.Transport{MaxIdle: 1}
+	defer tr.Close()
+	var held []*http.Response
+	for range 3 {
+		resp, err := tr.RoundTrip(newRequest(t, b, "GET", "/", nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, resp)
+	}
+	for _, resp := range held {
+		if _, err := io.ReadAll(resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	for range 2 { // in turn: one connection is enough
+		if _, _, err := get(t, tr, b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tr.CloseIdleConnections()
+	if _, _, err := get(t, tr, b); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.conns.Load(); n != 4 {
+		t.Errorf("%d connections, want 3 and 1", n)
+	}
+}
+
+func TestSystemResolver(t *testing.T) {
+	b := serve(t, always(ok))
+	_, port, _ := net.SplitHostPort(b.addr)
+	req := newRequest(t, &rawBackend{addr: "localhost:" + port}, "GET", "/", nil)
+	if _, body, err := run(newTransport(t), req); err != nil || body != "ok" {
+		t.Fatal(body, err)
+	}
+}
+
 func TestIdleConnectionsAreSwept(t *testing.T) {
 	closed := make(chan struct{})
 	b := serve(t, func(p *peer) { always(ok)(p); close(closed) })
@@ -198,6 +240,32 @@ func TestAnswerBehindAFailedWrite(t *testing.T) {
 	resp, _, err := run(newTransport(t), newRequest(t, b, "PUT", "/", io.LimitReader(endless{}, 64<<20)))
 	if err != nil || resp.StatusCode != 401 {
 		t.Fatal(resp, err)
+	}
+}
+
+// The answer is whole while the last bytes of the upload are on their way: the
+// connection serves on, or is closed, but never both.
+func TestAnswerBesideTheLastWrite(t *testing.T) {
+	noLeak(t)
+	b := serve(t, func(p *peer) {
+		for {
+			req, err := http.ReadRequest(p.r)
+			if err != nil {
+				return
+			}
+			io.ReadFull(req.Body, make([]byte, 10))
+			p.say(ok) // before the rest is read
+			io.Copy(io.Discard, req.Body)
+		}
+	})
+	tr := newTransport(t)
+	const size = 300_000
+	for i := range 100 {
+		req := newRequest(t, b, "PUT", "/", io.LimitReader(endless{}, size))
+		req.ContentLength = size
+		if _, body, err := run(tr, req); err != nil || body != "ok" {
+			t.Fatal(i, body, err)
+		}
 	}
 }
 
@@ -333,6 +401,49 @@ func TestDeadlineAndCancel(t *testing.T) {
 	rep.cancel()
 	_, err = tr.RoundTrip(newRequest(t, b, "GET", "/", nil).WithContext(rep))
 	wantFault(t, err, exchange.ClientGone, exchange.Taken)
+}
+
+// The body fails when the answer has begun: what follows is not to be trusted.
+func TestBodyFailsBehindTheHead(t *testing.T) {
+	noLeak(t)
+	b := serve(t, func(p *peer) {
+		p.head()
+		p.say("HTTP/1.1 200 OK\r\n\r\nbegun")
+		io.Copy(io.Discard, p.r)
+	})
+	body, feed := io.Pipe()
+	resp, err := newTransport(t).RoundTrip(newRequest(t, b, "POST", "/", body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	gone := errors.New("the caller's wire broke")
+	feed.CloseWithError(gone)
+	_, err = io.ReadAll(resp.Body)
+	wantFault(t, err, exchange.ClientGone, exchange.Answered)
+	if !errors.Is(err, gone) {
+		t.Error(err)
+	}
+}
+
+func TestCloseEndsABodyUnread(t *testing.T) {
+	noLeak(t)
+	ended := make(chan struct{}, 1)
+	b := serve(t, func(p *peer) {
+		p.head()
+		p.say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+		p.head()
+		ended <- struct{}{}
+	})
+	resp, err := newTransport(t).RoundTrip(newRequest(t, b, "GET", "/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	<-ended
+	if _, err := resp.Body.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("read after Close: %v", err)
+	}
 }
 
 func TestClose(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 func TestAnswers(t *testing.T) {
 	noLeak(t)
+	big := strings.Repeat("x", 300<<10)
 	for _, tc := range []struct {
 		name, method, raw string
 		code              int
@@ -49,6 +50,8 @@ func TestAnswers(t *testing.T) {
 			header("Content-Length", "5", "Etag", "x"), true},
 		{"short keep-alive", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nKeep-Alive: timeout=1, max=5\r\n\r\n", 200, 0, "",
 			header("Content-Length", "0", "Keep-Alive", "timeout=1, max=5"), false},
+		{"big head", "GET", "HTTP/1.1 200 OK\r\nBig: " + big + "\r\nContent-Length: 2\r\n\r\nhi", 200, 2, "hi",
+			header("Big", big, "Content-Length", "2"), true},
 		{"too much", "GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi there", 200, 2, "hi", header("Content-Length", "2"), false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -259,6 +262,29 @@ func TestReadGivesWhatIsThere(t *testing.T) {
 	read(buf, "", io.EOF, 0)
 	if want := header("X-Sum", "42", "X-More", "yes"); !reflect.DeepEqual(resp.Trailer, want) {
 		t.Errorf("trailer %v, want %v", resp.Trailer, want)
+	}
+}
+
+// Where the reads fall must not matter.
+func TestAnswerByteByByte(t *testing.T) {
+	const answer = "HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n" +
+		"5;x\r\nhello\r\n1\r\n!\r\n0\r\nX-Sum: 42\r\n\r\n"
+	b := serve(t, func(p *peer) {
+		for h := p.head(); h != ""; h = p.head() {
+			for i := range len(answer) {
+				p.say(answer[i : i+1])
+			}
+		}
+	})
+	tr := newTransport(t)
+	for range 20 {
+		resp, body, err := get(t, tr, b)
+		if err != nil || body != "hello!" || resp.Trailer.Get("X-Sum") != "42" || resp.Header.Get("A") != "b" {
+			t.Fatal(body, err)
+		}
+	}
+	if n := b.conns.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
 	}
 }
 

@@ -399,6 +399,28 @@ func TestStreamsAsItComes(t *testing.T) {
 	}
 }
 
+func TestClientLeaves(t *testing.T) {
+	arrived, left := make(chan struct{}), make(chan struct{})
+	srv := front(t, proxy.Settings{Backend: raw(t, func(nc net.Conn, r *bufio.Reader) {
+		head(r)
+		close(arrived)
+		head(r) // until the proxy hangs up
+		close(left)
+	})})
+	nc, err := net.Dial("tcp", srv.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(nc, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-arrived
+	nc.Close()
+	select {
+	case <-left:
+	case <-time.After(5 * time.Second):
+		t.Error("the backend goes on working for nobody")
+	}
+}
+
 func TestEarlyAnswerDuringUpload(t *testing.T) {
 	srv := front(t, proxy.Settings{Backend: raw(t, func(nc net.Conn, r *bufio.Reader) {
 		head(r)
