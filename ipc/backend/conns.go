@@ -18,8 +18,8 @@ type conns struct {
 	closed  bool
 }
 
-// take removes the idle connection of o that was used last, or gives nil. Taking
-// the last leaves the others to grow old and be swept.
+// take removes the idle connection of o that was used last, or gives nil. The
+// others, no longer needed, grow old and are swept.
 func (p *conns) take(o origin) *conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -96,6 +96,24 @@ func TestIdleConnectionsAreLookedAt(t *testing.T) {
 	}
 }
 
+// What comes in one packet with an answer is not the next one.
+func TestLeftOverBytes(t *testing.T) {
+	b := serve(t, func(p *peer) {
+		p.head()
+		p.say(ok + "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+		p.head()
+	})
+	tr := newTransport(t)
+	for range 3 {
+		if _, body, err := get(t, tr, b); err != nil || body != "ok" {
+			t.Fatal(body, err)
+		}
+	}
+	if n := b.conns.Load(); n != 3 {
+		t.Errorf("%d connections, want 3", n)
+	}
+}
+
 func TestConnectionsRetire(t *testing.T) {
 	b := serve(t, always(ok))
 	for name, tr := range map[string]*backend.Transport{
