@@ -46,6 +46,17 @@ func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
 	}
 }
 
+// freeze stops a process and waits until it has stopped.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	syscall.Kill(pid, syscall.SIGSTOP)
+	eventually(t, 5*time.Second, "process stopped", func() bool {
+		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		_, after, _ := strings.Cut(string(stat), ") ")
+		return strings.HasPrefix(after, "T")
+	})
+}
+
 // alive reports whether a process exists and is no zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -87,7 +98,7 @@ func TestStoppedWorkerBlocksNobody(t *testing.T) {
 		failed <- err
 	}()
 	waitInFlight(t, w, 1)
-	syscall.Kill(w.Pid(), syscall.SIGSTOP)
+	freeze(t, w.Pid())
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	within(t, 2*time.Second, "probe", func() {

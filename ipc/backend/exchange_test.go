@@ -192,6 +192,28 @@ func TestIdleConnectionsAreSwept(t *testing.T) {
 	}
 }
 
+// The supervisor gave the exchange up and told its client that a repeat is safe.
+func TestNothingIsSentAfterItWasGivenUp(t *testing.T) {
+	noLeak(t)
+	var seen atomic.Int64
+	b := serve(t, func(p *peer) {
+		n, _ := io.Copy(io.Discard, p)
+		seen.Add(n)
+	})
+	rep := newReporter(t.Context())
+	rep.fenced = true
+	tr := newTransport(t)
+	_, _, err := run(tr, newRequest(t, b, "POST", "/", strings.NewReader("pay")).WithContext(rep))
+	e, ok := errors.AsType[*exchange.Error](err)
+	if !ok || e.Stage >= exchange.Sent {
+		t.Errorf("got %v", err)
+	}
+	tr.Close()
+	if n := seen.Load(); n > 0 {
+		t.Errorf("the backend got %d bytes", n)
+	}
+}
+
 func TestEarlyFinalAnswer(t *testing.T) {
 	noLeak(t)
 	b := serve(t, func(p *peer) {

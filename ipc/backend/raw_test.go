@@ -180,6 +180,7 @@ type reporter struct {
 	mu       sync.Mutex
 	canceler exchange.Canceler
 	gone     bool
+	fenced   bool // given up as never sent
 	log      []string
 	informed []int
 	refuse   error
@@ -209,7 +210,11 @@ func (r *reporter) note(s string) {
 	r.log = append(r.log, s)
 }
 
-func (r *reporter) Sent()     { r.note("sent") }
+func (r *reporter) Sent() bool {
+	r.note("sent")
+	return !r.fenced
+}
+
 func (r *reporter) Answered() { r.note("answered") }
 
 func (r *reporter) Attach(c exchange.Canceler) bool {

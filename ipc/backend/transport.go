@@ -95,7 +95,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	x.send()
+	if !x.send() {
+		closeBody(req)
+		x.end(false)
+		return nil, x.cancelled()
+	}
 	resp, err := x.answer()
 	if x.up == nil && x.msg.body != nil {
 		x.msg.body.Close() // never begun: the backend answered Expect with its last word

@@ -78,20 +78,24 @@ func (x *trip) detach() bool {
 // send writes the request, and has the rest of its body copied. A failed write
 // is no verdict: the backend may have answered before it stopped reading. The
 // answer, or its absence, is.
-func (x *trip) send() {
-	x.stage = exchange.Sent
-	if x.rep != nil {
-		x.rep.Sent()
+//
+// It reports false when the exchange was given up as never sent: then nothing
+// was written, and nothing may be.
+func (x *trip) send() bool {
+	if x.rep != nil && !x.rep.Sent() {
+		return false
 	}
+	x.stage = exchange.Sent
 	_, err := x.c.nc.Write(*x.msg.wire)
 	if err != nil {
 		x.msg.expect = false
 		x.head.broken = true
-		return
+		return true
 	}
 	if x.msg.body != nil && !x.msg.expect {
 		x.upload()
 	}
+	return true
 }
 
 // answer reads heads until the final one.

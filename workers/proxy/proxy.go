@@ -56,6 +56,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	copyFields(w.Header(), resp.Header)
 	announce(w.Header(), resp.Trailer)
 	announced := len(resp.Trailer)
+	if resp.ContentLength < 0 {
+		// A body of unknown length stays one, also where the server could count it.
+		w.Header()["Transfer-Encoding"] = []string{"chunked"}
+	}
 	w.WriteHeader(resp.StatusCode)
 	if err := relay(control, w, resp.Body); err != nil {
 		abort(w, err)
