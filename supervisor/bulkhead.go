@@ -27,6 +27,9 @@ type Bulkhead struct {
 	watch    watchlist
 	usage    usage
 
+	restartCount atomic.Uint64 // of workers, all causes together
+	breakerSeen  breaker.State // by the watch, for the log
+
 	operate sync.Mutex // one operation of an operator at a time
 }
 

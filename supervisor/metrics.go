@@ -27,7 +27,6 @@ type metrics struct {
 	retries         *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
-	logDropped      prometheus.Counter
 }
 
 // seconds are the classic buckets of all durations: from a refusal in memory to
@@ -45,12 +44,9 @@ func newMetrics() *metrics {
 		retries:         counter("coordinator_retries_total", "Requests that were sent to the backend again, within the retry budget.", "bulkhead"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
-		logDropped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "coordinator_log_dropped_total", Help: "Log lines that were lost because their sink was too slow.",
-		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds, m.logDropped,
+		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -66,6 +62,13 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 		Name: name, Help: help, Buckets: seconds,
 		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 	}, labels)
+}
+
+// countDropped shows lost log lines.
+func (m *metrics) countDropped(lines func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "coordinator_log_dropped_total", Help: "Log lines that were lost because their sink was too slow.",
+	}, func() float64 { return float64(lines()) }))
 }
 
 // forget drops the series of a bulkhead that a reload removed.

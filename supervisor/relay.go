@@ -174,7 +174,7 @@ func (c *call) end() {
 	b := c.bulkhead
 	b.watch.remove(c)
 	outcome := breaker.Ignored
-	if c.reason.CountsAgainstBackend() {
+	if c.reason != "" && c.reason.CountsAgainstBackend() {
 		outcome = breaker.Failure
 	}
 	now := time.Now()

@@ -85,7 +85,7 @@ func (s *Supervisor) Ready() (ok bool, degraded []string, why string) {
 	serving := 0
 	for _, b := range s.bulkheads() {
 		workers := b.pool.Load().Status()
-		if health, _ := b.health(workers); health != "ready" || b.breaker.Refuses(time.Now()) {
+		if health, _ := b.health(workers); health != "ready" || !b.breaker.Peek(time.Now()) {
 			degraded = append(degraded, b.settings.Load().Name)
 		}
 		for _, w := range workers {

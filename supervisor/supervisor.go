@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,9 +52,12 @@ type Supervisor struct {
 	listeners  []*limitedListener
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 
-	state atomic.Pointer[string]
+	state  atomic.Pointer[string]
+	ticked atomic.Uint64 // by the watch
 
-	operate sync.Mutex // one reload at a time, and none during the stop
+	operate  sync.Mutex      // one reload at a time, and none during the stop
+	retiring sync.WaitGroup  // pools that a reload replaced
+	hard     context.Context // ends every drain
 }
 
 // The states of a Supervisor.
@@ -80,6 +84,9 @@ func New(o Options) (*Supervisor, error) {
 	}
 	s.front.table.Store(&table{router: router})
 	s.metrics.registry.MustRegister(newGauges(s.bulkheads))
+	if o.LogDropped != nil {
+		s.metrics.countDropped(o.LogDropped)
+	}
 	return s, nil
 }
 
@@ -118,7 +125,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer gen.close()
-	s.generation = gen
+	s.generation, s.hard = gen, hard
 	if err := s.listen(config); err != nil {
 		return err
 	}
@@ -179,7 +186,7 @@ func (s *Supervisor) listen(c *Config) error {
 	if err != nil {
 		return err
 	}
-	s.limits.by = make(map[addrKey]int64)
+	s.limits.by = make(map[netip.Addr]int64)
 	s.limits.trusted = &s.front.trusted
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
 	s.limits.refused = refused.Inc
@@ -238,6 +245,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 			case <-done:
 				return
 			case now := <-tick.C:
+				s.ticked.Add(1)
 				for _, b := range s.bulkheads() {
 					b.watch.tick(now)
 					if n%5 == 0 {
@@ -287,6 +295,7 @@ func (s *Supervisor) stop(hard context.Context) {
 		pools.Go(func() { _ = b.pool.Load().Stop(drain) })
 	}
 	pools.Wait()
+	s.retiring.Wait()
 	s.log.Info("stopped")
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -18,14 +19,17 @@ import (
 type BuiltIn func(kind, bulkhead string, slot int) (path string, args []string, ok bool)
 
 // newPool starts the workers of a bulkhead's configuration.
-func (s *Supervisor) newPool(c BulkheadConfig, m *bulkheadMetrics) *pool.Pool {
+func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
 	log := s.log.With("bulkhead", c.Name)
 	return pool.New(pool.Config{
-		Size:         c.Workers,
-		Budget:       pool.Budget{Faults: c.RestartBudget.Faults, Per: c.RestartBudget.Per},
-		DrainTimeout: s.config.Load().DrainTimeout,
+		Size: c.Workers,
+		Budget: func() pool.Budget {
+			now := b.settings.Load().RestartBudget
+			return pool.Budget{Faults: now.Faults, Per: now.Per}
+		},
+		DrainTimeout: func() time.Duration { return s.config.Load().DrainTimeout },
 		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(c, slot, log) },
-		Observe:      func(e pool.Event) { observe(e, log, m) },
+		Observe:      func(e pool.Event) { b.observe(e, log) },
 	})
 }
 
@@ -42,7 +46,7 @@ func (s *Supervisor) workerSpec(c BulkheadConfig, slot int, log hclog.Logger) (i
 	}
 	return ipc.Spec{
 		Path: path, Args: args, Env: env, SocketDir: s.generation.dir,
-		Conns: uint32(max(1024, 2*(c.Limit+c.UpgradeLimit))),
+		Conns: c.conns(),
 		Line: func(l process.Line) {
 			line := log.With("slot", slot, "stream", l.Stream)
 			if l.Dropped > 0 {
@@ -91,7 +95,8 @@ func workerEnv(c BulkheadConfig) ([]string, error) {
 }
 
 // observe turns what happens in a pool into log lines and metrics.
-func observe(e pool.Event, log hclog.Logger, m *bulkheadMetrics) {
+func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
+	m := b.stats.metrics
 	log = log.With("slot", e.Slot)
 	if e.Pid != 0 {
 		log = log.With("pid", e.Pid)
@@ -102,11 +107,13 @@ func observe(e pool.Event, log hclog.Logger, m *bulkheadMetrics) {
 		log.Info("worker ready", "took_ms", e.Took.Milliseconds())
 	case pool.Faulted:
 		m.restarts[e.Cause].Inc()
+		b.restartCount.Add(1)
 		log.Error("worker lost", "cause", e.Cause, "error", e.Err, "next_start_ms", e.Wait.Milliseconds())
 	case pool.Quarantine:
 		log.Error("slot quarantined: its workers used up the restart budget", "error", e.Err, "next_start_ms", e.Wait.Milliseconds())
 	case pool.Replaced:
 		m.restarts[e.Cause].Inc()
+		b.restartCount.Add(1)
 		log.Info("worker replaced, draining", "cause", e.Cause)
 	case pool.StopOverrun:
 		log.Warn("worker did not stop in time and was killed", "stacks", string(e.Stacks))

@@ -16,6 +16,7 @@ import (
 // grammar is the command line. A command is a struct with its flags and a method
 // Run(*terminal) error, in a file of its own.
 type grammar struct {
+	Run     runCommand     `cmd:"" help:"Serve."`
 	Check   checkCommand   `cmd:"" help:"Check the configuration and show what is in effect."`
 	Version versionCommand `cmd:"" help:"Show the version of this binary."`
 }
@@ -49,6 +50,9 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
+	if exit, ok := child(os.Args[1:]); ok {
+		os.Exit(exit)
+	}
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 

@@ -12,16 +12,15 @@ type Budget struct {
 }
 
 const (
-	backoffMin      = 100 * time.Millisecond
-	backoffMax      = 30 * time.Second // also the longest wait in quarantine
-	healthyAfter    = 60 * time.Second // forgives all faults
-	backoffJitter   = 0.25             // of a delay, downwards
-	failedStartOnly = 16               // doublings: more would overflow and are over the maximum anyway
+	backoffMin    = 100 * time.Millisecond
+	backoffMax    = 30 * time.Second // also the longest wait in quarantine
+	healthyAfter  = 60 * time.Second // forgives all faults
+	backoffJitter = 0.25             // of a delay, downwards
+	doublings     = 9                // from the least to over the most
 )
 
 // record is a slot's history of faults: a state machine that takes now.
 type record struct {
-	budget       Budget
 	faults       []time.Time // within Per, at most Faults of them
 	failedStarts int         // in a row
 	quarantined  bool
@@ -48,7 +47,7 @@ func (r *record) settle(now time.Time) {
 
 // fault notes one and returns how long to wait before the next start; chance in
 // [0,1) jitters it, so that pools that failed together do not come back together.
-func (r *record) fault(now time.Time, chance float64) time.Duration {
+func (r *record) fault(now time.Time, budget Budget, chance float64) time.Duration {
 	r.settle(now)
 	started := !r.healthySince.IsZero()
 	r.healthySince = time.Time{}
@@ -57,13 +56,13 @@ func (r *record) fault(now time.Time, chance float64) time.Duration {
 	}
 	keep := r.faults[:0]
 	for _, at := range r.faults {
-		if now.Sub(at) < r.budget.Per {
+		if now.Sub(at) < budget.Per {
 			keep = append(keep, at)
 		}
 	}
 	r.faults = append(keep, now)
-	if len(r.faults) >= r.budget.Faults {
-		r.faults = r.faults[len(r.faults)-r.budget.Faults:]
+	if len(r.faults) >= budget.Faults {
+		r.faults = r.faults[len(r.faults)-budget.Faults:]
 		r.quarantined = true
 	}
 	delay := time.Duration(0)
@@ -71,7 +70,7 @@ func (r *record) fault(now time.Time, chance float64) time.Duration {
 	case r.quarantined:
 		delay = backoffMax
 	case r.failedStarts > 0:
-		delay = min(backoffMax, backoffMin<<min(r.failedStarts-1, failedStartOnly))
+		delay = min(backoffMax, backoffMin<<min(r.failedStarts-1, doublings))
 	}
 	return delay - time.Duration(chance*backoffJitter*float64(delay))
 }

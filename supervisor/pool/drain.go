@@ -9,10 +9,6 @@ import (
 	"commerce.example/coordinator/ipc/exchange"
 )
 
-// drainReplaced is how long the requests of a replaced worker may take. Streams
-// and upgrades have no other end.
-const drainReplaced = 30 * time.Second
-
 // withdraw takes a worker out of service, under the pool's lock: no new leases.
 func (p *Pool) withdraw(m *member) {
 	for i, other := range p.serving {
@@ -26,20 +22,10 @@ func (p *Pool) withdraw(m *member) {
 // retire drains a replaced worker and stops it, aside.
 func (p *Pool) retire(m *member) {
 	p.drains.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), p.drainTimeout())
+		ctx, cancel := context.WithTimeout(p.drainCtx, p.config.DrainTimeout())
 		defer cancel()
-		// Stop of the pool does not wait that long.
-		stop := context.AfterFunc(p.ctx, cancel)
-		defer stop()
 		_ = p.end(ctx, m)
 	})
-}
-
-func (p *Pool) drainTimeout() time.Duration {
-	if p.config.DrainTimeout > 0 {
-		return p.config.DrainTimeout
-	}
-	return drainReplaced
 }
 
 // end waits for the leases of a withdrawn worker until ctx ends, then stops it.

@@ -17,11 +17,11 @@ type Config struct {
 	// Spec says how to start the worker of a slot. It is asked before each
 	// start; an error is a failed start.
 	Spec func(slot int) (ipc.Spec, error)
-	// Budget of each slot.
-	Budget Budget
+	// Budget is that of each slot; it is asked at each fault.
+	Budget func() Budget
 	// DrainTimeout is how long the requests of a worker that was replaced may
-	// still take; 0: 30 s.
-	DrainTimeout time.Duration
+	// still take; it is asked at each replacement.
+	DrainTimeout func() time.Duration
 	// StopTimeout is how long a worker may take to end when it is asked, once
 	// its requests have ended; 0: 5 s.
 	StopTimeout time.Duration
@@ -42,9 +42,12 @@ type Pool struct {
 	config Config
 	start  chan struct{} // holds a token while a worker starts: one at a time
 	slots  sync.WaitGroup
-	drains sync.WaitGroup // of workers that were replaced
-	ctx    context.Context
+	ctx    context.Context // ends the starts under way
 	cancel context.CancelFunc
+
+	drains    sync.WaitGroup  // of workers that were replaced
+	drainCtx  context.Context // ends their drains
+	cutDrains context.CancelFunc
 
 	operate sync.Mutex // one Restart, Resize or Stop at a time
 
@@ -61,6 +64,7 @@ func New(c Config) *Pool {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &Pool{config: c, start: make(chan struct{}, 1), ctx: ctx, cancel: cancel}
+	p.drainCtx, p.cutDrains = context.WithCancel(context.Background())
 	p.grow(c.Size)
 	return p
 }
@@ -194,6 +198,8 @@ func (p *Pool) Stop(ctx context.Context) error {
 	defer p.operate.Unlock()
 	err := stopAll(ctx, p.snapshot())
 	p.slots.Wait()
+	stop := context.AfterFunc(ctx, p.cutDrains)
+	defer stop()
 	p.drains.Wait()
 	return err
 }

@@ -87,7 +87,6 @@ func newSlot(p *Pool, number int) *slot {
 		messages: make(chan message, 16),
 		tried:    make(chan struct{}), ended: make(chan struct{}),
 		status:   Status{Slot: number, State: Starting, Since: time.Now()},
-		record:   record{budget: p.config.Budget},
 		launched: make(chan launch, 1), probed: make(chan probe, 1),
 	}
 }
@@ -95,11 +94,15 @@ func newSlot(p *Pool, number int) *slot {
 // ask sends a request to the slot's loop and waits for its answer.
 func (s *slot) ask(ctx context.Context, r request) error {
 	m := message{request: r, ctx: ctx, reply: make(chan error, 1)}
+	patience := ctx.Done()
+	if r == quit {
+		patience = nil // the loop itself keeps to ctx: it kills what is left
+	}
 	select {
 	case s.messages <- m:
 	case <-s.ended:
 		return ErrStopped
-	case <-ctx.Done():
+	case <-patience:
 		return context.Cause(ctx)
 	}
 	select {
@@ -112,10 +115,7 @@ func (s *slot) ask(ctx context.Context, r request) error {
 		default:
 			return ErrStopped
 		}
-	case <-ctx.Done():
-		if r == quit { // run keeps to the same ctx, and kills what is left
-			return <-m.reply
-		}
+	case <-patience:
 		return context.Cause(ctx)
 	}
 }
@@ -306,7 +306,7 @@ func (s *slot) fault(cause Cause, pid int, err error) {
 		return
 	}
 	was := s.record.quarantined
-	wait := s.record.fault(time.Now(), jitter())
+	wait := s.record.fault(time.Now(), s.pool.config.Budget(), jitter())
 	s.note(err)
 	s.pool.observe(Event{Slot: s.number, Pid: pid, Kind: Faulted, Cause: cause, Err: err, Wait: wait})
 	if s.record.quarantined && !was {
