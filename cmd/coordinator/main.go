@@ -18,6 +18,13 @@ import (
 type grammar struct {
 	Run     runCommand     `cmd:"" help:"Serve."`
 	Check   checkCommand   `cmd:"" help:"Check the configuration and show what is in effect."`
+	Status  statusCommand  `cmd:"" help:"Show how the supervisor and its bulkheads are."`
+	Restart restartCommand `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
+	Drain   drainCommand   `cmd:"" help:"Let a bulkhead finish its work and take no more."`
+	Resume  resumeCommand  `cmd:"" help:"Let a bulkhead take work again."`
+	Resize  resizeCommand  `cmd:"" help:"Change how many workers and requests a bulkhead has."`
+	Breaker breakerCommand `cmd:"" help:"Say who decides for a bulkhead: its breaker or you."`
+	Reload  reloadCommand  `cmd:"" help:"Have the supervisor read its configuration again."`
 	Version versionCommand `cmd:"" help:"Show the version of this binary."`
 }
 
@@ -94,5 +101,8 @@ func exitOf(err error, stderr io.Writer) int {
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "coordinator: %s\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
 	return exitFailed
 }
