@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -17,7 +18,10 @@ import (
 )
 
 // runCommand is coordinator run.
-type runCommand struct{ envFile }
+type runCommand struct {
+	envFile
+	Lifeline bool `hidden:"" help:"End at once when standard input does: whoever holds the other end is gone."`
+}
 
 func (c *runCommand) Help() string {
 	return "Serves until SIGTERM or SIGINT, then drains; a second one ends the drain. SIGHUP reloads. " +
@@ -31,7 +35,7 @@ func (c *runCommand) Run(t *terminal) error {
 		return err
 	}
 	log, sink := logs.New(t.stderr, found.LogLevel, found.LogFormat)
-	err = serve(t, found.Supervisor, log, sink, c.EnvFile)
+	err = serve(t, found.Supervisor, log, sink, c)
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	sink.Flush(last)
@@ -39,7 +43,7 @@ func (c *runCommand) Run(t *terminal) error {
 }
 
 // serve is the life of a supervisor in this process.
-func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sink, file string) error {
+func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sink, c *runCommand) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -47,7 +51,7 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	s, err := supervisor.New(supervisor.Options{
 		Config: conf, BuiltIn: builtIn, Version: version(), Log: log, LogDropped: sink.Dropped,
 		Load: func() (supervisor.Config, error) {
-			found, err := config.Load(t.environ, file)
+			found, err := config.Load(t.environ, c.EnvFile)
 			return found.Supervisor, err
 		},
 		Serving:  func() { notify(log, daemon.SdNotifyReady) },
@@ -63,12 +67,21 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	if os.Getpid() == 1 {
 		go func() { _ = process.ReapAdopted(hard) }() // nobody else does it in a container
 	}
+	var cut <-chan struct{}
+	if c.Lifeline {
+		cut = lifeline(t.stdin)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, hard) }()
 	for {
 		select {
 		case err := <-ended:
 			return err
+		case <-cut:
+			cut = nil
+			log.Warn("the lifeline is cut: ending now")
+			stop()
+			kill()
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP:
@@ -84,6 +97,16 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 			}
 		}
 	}
+}
+
+// lifeline is closed at the end of stdin. Its goroutine lasts as long as the process.
+func lifeline(stdin io.Reader) <-chan struct{} {
+	cut := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, stdin) // an error is an end too
+		close(cut)
+	}()
+	return cut
 }
 
 // notify tells a service manager, when there is one.

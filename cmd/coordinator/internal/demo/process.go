@@ -22,43 +22,49 @@ const (
 	maxTail      = 8 << 10 // bytes kept of what it says on stderr
 )
 
-// process is one life of a service.
+// process is one life of a child, which dies with this process.
 type process struct {
 	cmd      *exec.Cmd
 	lifeline io.WriteCloser // its stdin
-	addrs    Addresses
-	stderr   tail
-	exited   chan struct{} // closed when it has been reaped
-	err      error         // how it ended; read after exited
+	addrs    Addresses      // of a service
+	exited   chan struct{}  // closed when it has been reaped
+	err      error          // how it ended; read after exited
 }
 
-// launch starts a process and waits until it listens.
+// spawn starts cmd, whose Stderr is the caller's to set. The first line that it
+// writes to stdout arrives in announced; the rest is thrown away.
+func spawn(cmd *exec.Cmd) (p *process, announced <-chan []byte, err error) {
+	p = &process{cmd: cmd, exited: make(chan struct{})}
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = attributes()
+	if p.lifeline, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	started := make(chan error, 1)
+	first := make(chan []byte, 1)
+	go p.own(stdout, started, first)
+	return p, first, <-started
+}
+
+// launch starts a service and waits until it listens.
 func launch(ctx context.Context, exe string, kind Kind, o Options) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	p := &process{cmd: exec.Command(exe, Subcommand, string(kind)), exited: make(chan struct{})}
-	p.cmd.Env = []string{} // nothing of ours is its business
-	p.cmd.Stderr = &p.stderr
-	p.cmd.WaitDelay = time.Second
-	p.cmd.SysProcAttr = attributes()
-
-	var err error
-	if p.lifeline, err = p.cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	stdout, err := p.cmd.StdoutPipe()
+	said := new(tail)
+	cmd := exec.Command(exe, Subcommand, string(kind))
+	cmd.Env = []string{} // nothing of ours is its business
+	cmd.Stderr = said
+	p, announced, err := spawn(cmd)
 	if err != nil {
-		return nil, err
-	}
-	started := make(chan error, 1)
-	announced := make(chan []byte, 1)
-	go p.own(stdout, started, announced)
-	if err := <-started; err != nil {
 		return nil, err
 	}
 	if err := p.greet(ctx, o, announced); err != nil {
 		p.kill()
-		return nil, fmt.Errorf("demo: %s did not start: %w%s", kind, err, p.stderr.quote())
+		return nil, fmt.Errorf("demo: %s did not start: %w%s", kind, err, said.quote())
 	}
 	return p, nil
 }
@@ -82,7 +88,7 @@ func (p *process) own(stdout io.Reader, started chan<- error, announced chan<- [
 	p.err = p.cmd.Wait()
 }
 
-// greet hands the process its options and takes its addresses.
+// greet hands a service its options and takes its addresses.
 func (p *process) greet(ctx context.Context, o Options, announced <-chan []byte) error {
 	line, err := json.Marshal(o)
 	if err != nil {
@@ -102,7 +108,7 @@ func (p *process) greet(ctx context.Context, o Options, announced <-chan []byte)
 	}
 }
 
-// stop asks the process to end by cutting its lifeline, and kills it when it does
+// stop asks a service to end by cutting its lifeline, and kills it when it does
 // not within 2 s more than it gives its requests.
 func (p *process) stop() error {
 	p.lifeline.Close()

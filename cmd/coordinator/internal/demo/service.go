@@ -131,35 +131,37 @@ func (s *Service) Stop() error {
 
 // call asks the control address of the present process.
 func (s *Service) call(ctx context.Context, method, path string, answer any) error {
+	return control(ctx, s.kind, s.present().addrs.Control, method, path, answer)
+}
+
+// control asks the control address of a service.
+func control(ctx context.Context, kind Kind, addr, method, path string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, controlTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, nil)
 	if err != nil {
 		return err
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: s.dialControl}}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 	res, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("demo: control of %s: %w", s.kind, err)
+		return fmt.Errorf("demo: control of %s: %w", kind, err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxControlAnswer))
 	switch {
 	case err != nil:
-		return fmt.Errorf("demo: control of %s: %w", s.kind, err)
+		return fmt.Errorf("demo: control of %s: %w", kind, err)
 	case res.StatusCode != http.StatusOK:
-		return errors.New("demo: control of " + string(s.kind) + ": " + strings.TrimSpace(string(body)))
+		return errors.New("demo: control of " + string(kind) + ": " + strings.TrimSpace(string(body)))
 	case answer == nil:
 		return nil
 	}
 	return json.Unmarshal(body, answer)
-}
-
-func (s *Service) dialControl(ctx context.Context, _, _ string) (net.Conn, error) {
-	var d net.Dialer
-	addr := s.present().addrs.Control
-	if path, ok := strings.CutPrefix(addr, unixPrefix); ok {
-		return d.DialContext(ctx, "unix", path)
-	}
-	return d.DialContext(ctx, "tcp", addr)
 }
