@@ -18,6 +18,7 @@ import (
 type grammar struct {
 	Run     runCommand     `cmd:"" help:"Serve."`
 	Check   checkCommand   `cmd:"" help:"Check the configuration and show what is in effect."`
+	Demo    demoCommand    `cmd:"" help:"Show it all: simulated legacy services, a coordinator, faults, load, a verdict."`
 	Status  statusCommand  `cmd:"" help:"Show how the supervisor and its bulkheads are."`
 	Restart restartCommand `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
 	Drain   drainCommand   `cmd:"" help:"Let a bulkhead finish its work and take no more."`

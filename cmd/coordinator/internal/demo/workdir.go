@@ -40,10 +40,20 @@ func workdirBase() string {
 // openWorkdir removes the folders of killed demos and makes one.
 func openWorkdir() (*workdir, error) {
 	for _, path := range ownWorkdirs() {
-		if locked, old := lockState(path); !locked && old {
-			_ = os.RemoveAll(path)
+		sweep(path)
+	}
+	for {
+		d, err := makeWorkdir()
+		if !errors.Is(err, errSwept) {
+			return d, err
 		}
 	}
+}
+
+// errSwept is a folder that another demo has removed before it was locked.
+var errSwept = errors.New("demo: folder: removed")
+
+func makeWorkdir() (*workdir, error) {
 	path, err := os.MkdirTemp(workdirBase(), workdirPattern) // mode 0700
 	if err != nil {
 		return nil, err
@@ -52,11 +62,31 @@ func openWorkdir() (*workdir, error) {
 	if err == nil {
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX) // who else looks holds it for a moment only
 	}
+	d := &workdir{path: path, lock: lock}
 	if err != nil {
-		_ = os.RemoveAll(path)
+		_ = d.close()
 		return nil, fmt.Errorf("demo: folder: %w", err)
 	}
-	return &workdir{path: path, lock: lock}, nil
+	if _, err := os.Lstat(lock.Name()); err != nil {
+		_ = d.close()
+		return nil, errSwept
+	}
+	return d, nil
+}
+
+// sweep removes the folder of a demo that is gone.
+func sweep(path string) {
+	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
+	if err != nil {
+		if info, err := os.Lstat(path); err == nil && time.Since(info.ModTime()) > settling {
+			_ = os.RemoveAll(path)
+		}
+		return
+	}
+	defer lock.Close()
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		_ = os.RemoveAll(path) // under its lock: see errSwept
+	}
 }
 
 func (d *workdir) file(name string) string { return filepath.Join(d.path, name) }
@@ -70,7 +100,7 @@ func (d *workdir) close() error {
 func Running() []string {
 	var running []string
 	for _, path := range ownWorkdirs() {
-		if locked, _ := lockState(path); locked {
+		if locked(path) {
 			running = append(running, path)
 		}
 	}
@@ -91,19 +121,12 @@ func ownWorkdirs() []string {
 	return own
 }
 
-// lockState reports whether a demo holds the folder, and whether it is beyond the
-// moment between its making and its lock.
-func lockState(path string) (locked, old bool) {
-	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
+// locked reports whether a demo holds the folder.
+func locked(path string) bool {
+	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
 	if err != nil {
-		info, err := os.Lstat(path)
-		return false, err == nil && time.Since(info.ModTime()) > settling
+		return false
 	}
-	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
-		return true, true
-	}
-	// Not held: by a killed demo, or for a moment by one that is being made.
-	info, err := f.Stat()
-	return false, err == nil && time.Since(info.ModTime()) > time.Second
+	defer lock.Close()
+	return unix.Flock(int(lock.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
 }
