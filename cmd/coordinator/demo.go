@@ -190,7 +190,7 @@ func (c *faultCommand) Run(t *terminal) error {
 
 // plays is how often a story is played at the most: again while the machine was
 // too busy to tell.
-const plays = 3
+const plays = 2
 
 // story plays the incident and judges it.
 func (c *playCommand) story(ctx context.Context, t *terminal, exe string) error {

@@ -97,6 +97,7 @@ func play(t *testing.T, binary demoBinary, args ...string) (story.Account, int) 
 		t.Fatalf("%v\n%s%s", err, out.Bytes(), errs.Bytes())
 	}
 	for _, p := range account.Phases {
+		t.Logf("%-10s the machine was late: %+v", p.Name, p.Late)
 		for _, f := range p.Bulkheads {
 			t.Logf("%-10s %-9s %5d requests %5d errors p50 %7.2f ms p99 %7.2f ms %s", p.Name, f.Bulkhead, f.Requests, f.Errors, f.P50, f.P99, f.Top(3))
 		}
@@ -107,8 +108,12 @@ func play(t *testing.T, binary demoBinary, args ...string) (story.Account, int) 
 
 func testStory(t *testing.T, binary demoBinary) {
 	account, code := play(t, binary, "--pace=0.5")
-	if code != exitDone || !account.Verdict.Passed {
-		t.Errorf("exit code %d, %+v", code, account.Verdict.Findings)
+	switch v := account.Verdict; {
+	case v.Passed && code == exitDone:
+	case v.Void && code == exitFailed: // all but the percentiles holds
+		t.Logf("this machine is too busy for percentiles: %+v", v.Findings)
+	default:
+		t.Errorf("exit code %d, %+v", code, v)
 	}
 	var names []string
 	for _, p := range account.Phases {

@@ -75,15 +75,7 @@ Ctrl-C ends it all and removes the folder.
 
 // sentence begins a phase.
 func sentence(p story.Phase) string {
-	var b strings.Builder
-	b.WriteByte('\n')
-	for i, line := range wrap(strings.ToUpper(p.Name)+": "+p.What, config.Width) {
-		if i > 0 {
-			b.WriteString("  ")
-		}
-		b.WriteString(line + "\n")
-	}
-	return b.String()
+	return "\n" + strings.Join(wrap(strings.ToUpper(p.Name)+": "+p.What, config.Width-2), "\n  ") + "\n"
 }
 
 var phaseColumns = []column{{title: "  bulkhead"}, {title: "requests", right: true}, {title: "errors", right: true},
@@ -91,7 +83,7 @@ var phaseColumns = []column{{title: "  bulkhead"}, {title: "requests", right: tr
 
 // rows are the figures of a phase.
 func rows(p story.Phase, colour bool) string {
-	const room = 80 - 46
+	const room = config.Width - 47
 	figures := table{columns: phaseColumns}
 	for _, f := range p.Bulkheads {
 		mood := calm
@@ -119,9 +111,8 @@ func rows(p story.Phase, colour bool) string {
 func verdict(a *story.Account) string {
 	var b strings.Builder
 	say := func(format string, args ...any) {
-		for _, line := range wrap(fmt.Sprintf(format, args...), config.Width) {
-			b.WriteString(line + "\n")
-		}
+		text := strings.Join(wrap(fmt.Sprintf(format, args...), config.Width-2), "\n  ")
+		b.WriteString(text + "\n")
 	}
 	b.WriteByte('\n')
 	if a.Verdict.Passed {

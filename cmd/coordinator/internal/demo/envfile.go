@@ -51,8 +51,8 @@ COORDINATOR_BULKHEADS=orders,catalog,payments
 %[1]s_OWNER="%[4]s"
 %[1]s_RUNBOOK=https://runbooks.example/%[5]s
 %[1]s_WORKERS=2
-%[1]s_LIMIT=32
-%[1]s_QUEUE=16
+%[1]s_LIMIT=64
+%[1]s_QUEUE=64
 %[1]s_TIMEOUT=%[6]s
 %[1]s_BREAKER_OPEN_FOR=%[7]s
 `, prefix, Route(each.kind), s.Services[each.kind].URL(), each.owner, each.kind, each.timeout, each.openFor)

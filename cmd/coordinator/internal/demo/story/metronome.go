@@ -36,19 +36,22 @@ func startMetronome() *metronome {
 
 func (m *metronome) run() {
 	defer close(m.ended)
-	timer := time.NewTimer(beat)
-	defer timer.Stop()
-	for due := time.Now().Add(beat); ; {
+	due := time.Now().Add(beat)
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
 		select {
 		case <-m.done:
 			return
-		case <-timer.C:
+		case <-tick.C:
 		}
+		// Every beat that is due by now, as requests have their places in a
+		// schedule: one long stall hurts many of both.
 		m.mu.Lock()
-		m.phases[m.name].Record(time.Since(due))
+		for now := time.Now(); !due.After(now); due = due.Add(beat) {
+			m.phases[m.name].Record(now.Sub(due))
+		}
 		m.mu.Unlock()
-		due = time.Now().Add(beat)
-		timer.Reset(beat)
 	}
 }
 

@@ -30,7 +30,7 @@ type Figures struct {
 
 const (
 	longest = 10 * time.Minute // bounds a play
-	conns   = 128              // twice what orders can have in flight and in its queue
+	conns   = 256              // twice what a bulkhead can have in flight and in its queue
 	// settleIn bounds the wait for the answers of a phase.
 	settleIn = demo.Timeout + 3*time.Second
 )

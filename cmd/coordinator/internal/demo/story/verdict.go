@@ -74,6 +74,15 @@ func (j *judge) find(rule, format string, args ...any) {
 	j.findings = append(j.findings, Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
+// doubt is find, with how many milliseconds the machine was late meanwhile.
+func (j *judge) doubt(late float64, rule, format string, args ...any) {
+	j.find(rule, format, args...)
+	if f := &j.findings[len(j.findings)-1]; late > worseBy {
+		f.Disturbed = true
+		f.Text += fmt.Sprintf("; the machine was up to %.0f ms late for everybody", late)
+	}
+}
+
 func (j *judge) phase(name string) (Phase, bool) {
 	i := slices.IndexFunc(j.phases, func(p Phase) bool { return p.Name == name })
 	if i < 0 {
@@ -94,12 +103,17 @@ func (p Phase) of(bulkhead string) Figures {
 
 func (j *judge) baseline() {
 	first, _ := j.phase(Baseline)
+	if late := first.Late.P998; late > worseBy {
+		// Compared with a bad hour, everything is well.
+		j.doubt(late, RuleBaseline, "how long requests usually take could not be measured")
+	}
 	for _, kind := range demo.Kinds() {
 		switch f := first.of(string(kind)); {
 		case f.Requests == 0:
 			j.find(RuleBaseline, "%s had no request before the incident: there is nothing to compare with", kind)
 		case f.Errors > 0:
-			j.find(RuleBaseline, "%s had %s before the incident", kind, errorsOf(f))
+			// It says nothing of the bulkheads yet, so a busy machine excuses it.
+			j.doubt(first.Late.P998, RuleBaseline, "%s had %s before the incident", kind, errorsOf(f))
 		}
 	}
 }
@@ -116,12 +130,7 @@ func (j *judge) sibling(name string) {
 	for _, s := range j.spans(name) {
 		is := milliseconds(s.all.Quantile(0.99))
 		if is-was > worseBy && is-was > worseShare*was {
-			f := Finding{Rule: RuleLatency, Disturbed: s.late > worseBy, Text: fmt.Sprintf(
-				"%s had a p99 of %.1f ms in %s, %.1f ms above its own before", name, is, s.name, is-was)}
-			if f.Disturbed {
-				f.Text += fmt.Sprintf("; the machine was up to %.0f ms late for everybody", s.late)
-			}
-			j.findings = append(j.findings, f)
+			j.doubt(s.late, RuleLatency, "%s had a p99 of %.1f ms in %s, %.1f ms above its own before", name, is, s.name, is-was)
 		}
 	}
 }

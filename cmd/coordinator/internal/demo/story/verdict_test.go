@@ -80,6 +80,16 @@ func TestJudge(t *testing.T) {
 			"errors", false, "payments had 3 errors (no_answer_reset 3) in phase recovered"},
 		{"an error before the incident", func(p *play) { p.fail(story.Baseline, demo.Orders, 2, "backend_timeout") },
 			"baseline", false, "orders had 2 errors"},
+		{"an error before the incident on a machine that is too busy", func(p *play) {
+			p.fail(story.Baseline, demo.Payments, 2, "queue_full")
+			p.phase(story.Baseline).Late.P998 = 300
+		}, "baseline baseline", true, "could not be measured; the machine was up to 300 ms late"},
+		{"compared with a bad hour", func(p *play) { p.phase(story.Baseline).Late.P998 = 6 }, "baseline", true, ""},
+		{"a machine that is busy, but not in vain", func(p *play) {
+			for i := range p.phases[1:] {
+				p.phases[i+1].Late.P998 = 50
+			}
+		}, "", false, ""},
 		{"a slow sibling", func(p *play) { p.take(story.Hang, demo.Catalog, 1200, 16*time.Millisecond) },
 			"latency", false, "catalog had a p99 of 16.0 ms in phase hang, 6.0 ms above its own before"},
 		{"slower by less than 5 ms", func(p *play) { p.take(story.Hang, demo.Catalog, 1200, 14*time.Millisecond) }, "", false, ""},
