@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -29,6 +30,7 @@ type call struct {
 	begun    time.Time
 
 	slot     *limit.Limiter // whose slot is held; nil: none
+	admitted time.Time
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	leased   bool
@@ -117,6 +119,7 @@ func isEventStream(h http.Header) bool {
 // admit takes the breaker's permit.
 func (c *call) admit() (ok bool) {
 	now := time.Now()
+	c.admitted = now
 	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
 		c.slowAt = now.Add(c.set.Breaker.SlowCall)
 	}
@@ -128,10 +131,11 @@ func (c *call) admit() (ok bool) {
 func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	sentAt := time.Now()
+	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
 		lease, err := c.bulkhead.pool.Load().Lease(c.lease)
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(failed, err)
 		}
 		c.lease, c.leased = lease, true
 		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
@@ -149,7 +153,7 @@ func (c *call) send() (*http.Response, error) {
 		if !c.again(x, failure, attempt) {
 			return nil, err
 		}
-		c.leased = false
+		failed, c.leased = err, false
 		lease.Release()
 	}
 }
@@ -287,6 +291,10 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		c.abort = true
 		return
 	}
+	if c.set.cors.Preflight(c.w, c.r) {
+		c.status = http.StatusNoContent
+		return
+	}
 	p := Problem{
 		Reason: reason, Outcome: outcome, RetryAfter: c.retryAfter(reason),
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
@@ -302,6 +310,11 @@ func (c *call) retryAfter(reason Reason) time.Duration {
 		return c.bulkhead.breaker.RetryAfter(time.Now())
 	case ReasonQuarantined, ReasonNoWorker:
 		return c.bulkhead.pool.Load().RetryAfter(time.Now())
+	case ReasonQueueFull, ReasonQueueTimeout:
+		// Until a slot is free for one more: as many calls end in the mean time
+		// of one as there are slots.
+		l := c.bulkhead.limiter.Stats(c.begun)
+		return c.bulkhead.stats.meanHeld() * time.Duration(l.Depth+1) / time.Duration(max(1, l.Limit))
 	}
 	return 0
 }
