@@ -269,6 +269,9 @@ func (c *call) reasonOf(err error) Reason {
 // clientFault tells apart how a client's body can fail.
 func clientFault(r *http.Request, e *exchange.Error) Reason {
 	err := e.Err
+	if cause, ours := errors.AsType[*exchange.Error](err); ours {
+		err = cause.Err // what the upload saw; nothing when the watch ended it
+	}
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return ReasonBodyTooLarge
 	}
@@ -276,7 +279,7 @@ func clientFault(r *http.Request, e *exchange.Error) Reason {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ReasonClientTimeout
-	case e.Err == nil, network, r.ProtoMajor != 1, errors.Is(err, context.Canceled),
+	case err == nil, network, r.ProtoMajor != 1, errors.Is(err, context.Canceled),
 		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return ReasonClientGone
 	}
