@@ -52,7 +52,7 @@ func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
 
 	// New workers for one, a new bulkhead, one removed.
 	*next = []supervisor.BulkheadConfig{
-		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Worker.Env = map[string]string{"X": "1"} }), bulkhead("b"), bulkhead("d"),
+		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Worker.Env = quick("X") }), bulkhead("b"), bulkhead("d"),
 	}
 	rep := r.Reload(t.Context())
 	if rep.Error != "" || !strings.Contains(rep.Did, "added 1, new workers for 1, changed in place 0, removed 1, untouched 1") {
