@@ -26,7 +26,7 @@ type adminListeners struct {
 func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) {
 	a := &adminListeners{
 		api: &Admin{
-			Operator: s, Alive: s.alive, Token: c.AdminToken, Listen: c.AdminListen,
+			Operator: s, Alive: s.Alive, Token: c.AdminToken, Listen: c.AdminListen,
 			Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
 		},
 		listeners: make(map[string]net.Listener),
@@ -90,8 +90,9 @@ func (a *adminListeners) closeUnserved() {
 	}
 }
 
-// alive answers for /healthz: the watch, on which every deadline hangs, ticks.
-func (s *Supervisor) alive(ctx context.Context) error {
+// Alive is nil while the watch ticks, on which every deadline hangs: for /healthz
+// and a service manager's watchdog. It takes a tick, and ctx bounds it.
+func (s *Supervisor) Alive(ctx context.Context) error {
 	last := s.ticked.Load()
 	for last == s.ticked.Load() && *s.state.Load() != stateStarting {
 		if !sleep(ctx, watchEvery) {

@@ -305,6 +305,7 @@ func (s *Supervisor) unready() []string {
 // manager whom to watch.
 func (s *Supervisor) handOver(pid int) {
 	s.handed.Store(true)
+	s.setState(stateDraining)
 	for _, ln := range s.listeners {
 		if u, ok := ln.Listener.(*unixSocket); ok {
 			u.leave()
