@@ -100,13 +100,17 @@ func (cl *client) dial(ctx context.Context, cell uint32) (*conn, error) {
 	return c, nil
 }
 
-// put keeps a connection that stands at the next exchange.
+// put keeps a connection that stands at the next exchange. One with more to read
+// does not: nobody asked for that, and it must not answer the next request.
 func (cl *client) put(c *conn) {
+	if !c.in.empty() {
+		cl.drop(c)
+		return
+	}
 	c.in.rest()
 	if cap(c.out) > writeBuffer {
-		c.out = nil
+		c.out = append([]byte(nil), c.out...) // a Hello that has not gone out yet
 	}
-	c.out = c.out[:0]
 	c.upload = nil
 	c.idleSince = time.Now()
 	cl.mu.Lock()
@@ -184,7 +188,7 @@ type conn struct {
 	client    *client
 	nc        *net.UnixConn
 	in        *stream
-	out       []byte
+	out       []byte // to be written: a Hello at most, between exchanges
 	cell, seq uint32
 	upload    *upload
 	idleSince time.Time
@@ -213,7 +217,7 @@ func (c *conn) release(call *Call, clean bool) {
 func (c *conn) failure(call *Call, err error) *exchange.Error {
 	stage := c.client.board.Fence(c.cell, c.seq)
 	if cause := call.cancelled(); cause != nil {
-		return &exchange.Error{Fault: exchange.FaultOf(cause), Stage: stage, Err: cause}
+		return &exchange.Error{Fault: faultOfCause(cause), Stage: stage, Err: cause}
 	}
 	if told, ok := err.(*reported); ok {
 		return &exchange.Error{Fault: told.fault, Stage: stage, Err: told}
@@ -225,4 +229,16 @@ func (c *conn) failure(call *Call, err error) *exchange.Error {
 		return &exchange.Error{Fault: exchange.WorkerProtocol, Stage: stage, Err: err}
 	}
 	return &exchange.Error{Fault: exchange.WorkerDied, Stage: stage, Err: err}
+}
+
+// faultOfCause names a cancellation. One in words of its own comes from a
+// context: it is the caller's.
+func faultOfCause(cause error) exchange.Fault {
+	switch f := exchange.FaultOf(cause); {
+	case f != "":
+		return f
+	case errors.Is(cause, context.DeadlineExceeded):
+		return exchange.Deadline
+	}
+	return exchange.ClientGone
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"commerce.example/coordinator/ipc/board"
 	"commerce.example/coordinator/ipc/control"
@@ -93,7 +95,7 @@ func Launch(ctx context.Context, spec Spec) (*Worker, error) {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		r.kill()
+		r.end()
 		w.plugin.Kill()
 		os.RemoveAll(w.dir)
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
@@ -124,7 +126,7 @@ func (w *Worker) prepare(spec Spec) (*launcher, error) {
 		return nil, err
 	}
 	w.client = newClient(socket, b)
-	r := &launcher{files: []*os.File{listener, shared}, started: make(chan struct{})}
+	r := &launcher{files: []*os.File{listener, shared}, connected: make(chan struct{})}
 	w.plugin = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		Plugins:          plugin.PluginSet{controlName: &controlPlugin{}},
@@ -133,6 +135,10 @@ func (w *Worker) prepare(spec Spec) (*launcher, error) {
 		StartTimeout:     spec.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: w.dir},
+		// go-plugin connects without a deadline; gRPC's own is 20 s.
+		GRPCDialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.DefaultConfig, MinConnectTimeout: spec.StartTimeout,
+		})},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
 			r.Runner = process.NewRunner(process.Spec{
 				Path: spec.Path, Args: spec.Args, Dir: spec.Dir,
@@ -152,6 +158,7 @@ func (w *Worker) start(ctx context.Context, r *launcher) error {
 	stop := context.AfterFunc(ctx, r.kill)
 	defer stop()
 	protocol, err := w.plugin.Client()
+	close(r.connected)
 	r.close()
 	if err != nil {
 		return err
@@ -173,10 +180,21 @@ func (w *Worker) start(ctx context.Context, r *launcher) error {
 // attempt from outside.
 type launcher struct {
 	*process.Runner
-	files   []*os.File
-	started chan struct{} // closed after Start
-	up      atomic.Pointer[process.Process]
-	killed  atomic.Bool
+	files     []*os.File
+	connected chan struct{} // closed when go-plugin has its connection, or gave up
+	up        atomic.Pointer[process.Process]
+	killed    atomic.Bool
+}
+
+// Wait tells go-plugin of the end of the process, once it has connected:
+// told in between, it forgets to close the connection that it was making.
+func (l *launcher) Wait(ctx context.Context) error {
+	select {
+	case <-l.connected:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return l.Runner.Wait(ctx)
 }
 
 func (l *launcher) Start(ctx context.Context) error {
@@ -195,6 +213,14 @@ func (l *launcher) kill() {
 	l.killed.Store(true)
 	if p := l.up.Load(); p != nil {
 		_ = p.KillGroup()
+	}
+}
+
+// end kills the process, if there is one, and waits until nothing is left of it.
+func (l *launcher) end() {
+	l.kill()
+	if p := l.up.Load(); p != nil {
+		<-p.Drained()
 	}
 }
 
@@ -266,7 +292,6 @@ func (w *Worker) Probe(ctx context.Context) error {
 
 func (c *conn) probe(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	c.out = wire.AppendEmpty(c.out, wire.Probe)
 	_, err := c.nc.Write(c.out)
 	c.out = c.out[:0]
@@ -276,8 +301,8 @@ func (c *conn) probe(ctx context.Context) error {
 			err = wire.Violation("frame %d in answer to a probe", t)
 		}
 	}
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		return cause
+	if !stop() { // the connection has its deadline, or is about to get it
+		return context.Cause(ctx)
 	}
 	return err
 }
