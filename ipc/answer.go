@@ -139,7 +139,7 @@ func (a *answer) writable(n int) error {
 		return http.ErrAbortHandler
 	case a.bodiless && a.req.Method != http.MethodHead:
 		return http.ErrBodyNotAllowed
-	case a.length >= 0 && !a.bodiless && a.written+int64(n) > a.length:
+	case a.length >= 0 && a.written+int64(n) > a.length:
 		return http.ErrContentLength
 	}
 	return nil
@@ -152,6 +152,7 @@ func (a *answer) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	if a.bodiless {
+		a.written += int64(len(p))
 		return len(p), nil
 	}
 	for rest := p; len(rest) > 0; {
