@@ -13,8 +13,7 @@ import (
 	"commerce.example/coordinator/ipc/wire"
 )
 
-// idleConns are kept for the next burst; one that has not been used for
-// idleConnAge is closed.
+// idleConnAge is how long a connection is kept for the next burst.
 const idleConnAge = 30 * time.Second
 
 // client is the supervisor's end of one worker's data plane: it dials, keeps
@@ -31,12 +30,13 @@ type client struct {
 	closed error
 }
 
-func newClient(path string, b *board.Board) *client {
+// newClient owns so many cells of b, from first on.
+func newClient(path string, b *board.Board, first, cells uint32) *client {
 	c := &client{
 		addr: &net.UnixAddr{Name: path, Net: "unix"}, board: b,
 		seqs: make([]uint32, b.Cells()), open: make(map[*conn]struct{}),
 	}
-	for i := b.Cells(); i > 0; i-- {
+	for i := first + cells; i > first; i-- {
 		c.free = append(c.free, i-1)
 	}
 	return c
@@ -61,7 +61,7 @@ func (cl *client) take(ctx context.Context) (*conn, error) {
 	}
 	if len(cl.free) == 0 {
 		defer cl.mu.Unlock()
-		return nil, fmt.Errorf("%w: all %d are in use", ErrNoConnection, len(cl.seqs))
+		return nil, fmt.Errorf("%w: all %d are in use", ErrNoConnection, len(cl.open))
 	}
 	cell := cl.free[len(cl.free)-1]
 	cl.free = cl.free[:len(cl.free)-1]

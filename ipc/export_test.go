@@ -6,9 +6,14 @@ import (
 	"commerce.example/coordinator/ipc/board"
 )
 
-// Attach is a Worker without a process: what serves socket is its data plane.
+// Attach is a Worker without a process: what serves socket is its data plane. The
+// last cell of b is for probes.
 func Attach(socket string, b *board.Board) *Worker {
-	w := &Worker{client: newClient(socket, b), probing: make(chan *conn, 1)}
+	n := b.Cells() - 1
+	w := &Worker{
+		client: newClient(socket, b, 0, n), prober: newClient(socket, b, n, 1),
+		probing: make(chan *conn, 1),
+	}
 	w.probing <- nil
 	return w
 }

@@ -54,7 +54,7 @@ func rawWorker(t testing.TB, cells uint32, serve func(peer)) *ipc.Worker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, f, err := board.Create(cells)
+	b, f, err := board.Create(cells + 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,10 @@ func TestStoppedWorkerBlocksNobody(t *testing.T) {
 	}()
 	waitInFlight(t, w, 1)
 	syscall.Kill(w.Pid(), syscall.SIGSTOP)
+	eventually(t, 5*time.Second, "stopped", func() bool { // the signal takes its time
+		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(w.Pid()) + "/stat")
+		return strings.Contains(string(stat), ") T ") || len(stat) == 0
+	})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	within(t, 2*time.Second, "probe", func() {

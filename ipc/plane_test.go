@@ -36,7 +36,7 @@ func planeAndBoard(t testing.TB, cells uint32, h http.HandlerFunc) (w *ipc.Worke
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, f, err := board.Create(cells)
+	b, f, err := board.Create(cells + 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func TestWorkerRefusesFrames(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"no hello":        req,
 		"hello twice":     cat(hi, hi),
-		"no such cell":    wire.AppendHello(nil, 1),
+		"no such cell":    wire.AppendHello(nil, 2),
 		"empty request":   cat(hi, frame(wire.Request)),
 		"an answer":       cat(hi, ok),
 		"data first":      cat(hi, text("x")),
@@ -390,4 +390,28 @@ func TestWorkerRefusesFrames(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// A worker with all its connections in use is busy, not dead.
+func TestProbeHasRoom(t *testing.T) {
+	entered := make(chan struct{})
+	w, _ := plane(t, 1, func(_ http.ResponseWriter, r *http.Request) { close(entered); <-r.Context().Done() })
+	call := &ipc.Call{Request: request(t, "GET", "/", nil)}
+	failed := make(chan error, 1)
+	go func() { _, err := w.Do(call); failed <- err }()
+	<-entered
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 3 {
+		_ = w.Probe(late) // loses its connection
+		if err := w.Probe(t.Context()); err != nil {
+			t.Errorf("probe of a busy worker: %v", err)
+		}
+	}
+	_, err := w.RoundTrip(request(t, "GET", "/", nil))
+	if !errors.Is(err, ipc.ErrNoConnection) {
+		t.Errorf("a second exchange on one connection: %v", err)
+	}
+	call.Cancel(&exchange.Error{Fault: exchange.ClientGone})
+	<-failed
 }
