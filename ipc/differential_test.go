@@ -64,7 +64,7 @@ func relay(w *ipc.Worker) http.HandlerFunc {
 	}
 }
 
-var transport = &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 2 * time.Second}
+var transport = &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 400 * time.Millisecond}
 
 // seen is all that a client sees of an answer.
 func seen(t *testing.T, url, method, target string, body io.Reader) string {
