@@ -180,15 +180,20 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 	if a.bodiless {
 		return io.Copy(io.Discard, src)
 	}
-	ahead, _ := src.(interface{ Buffered() int })
+	ahead, honest := src.(interface{ Buffered() int })
 	for {
+		if honest && ahead.Buffered() == 0 {
+			if err := a.flush(false); err != nil {
+				return n, err
+			}
+		}
 		room, err := a.room()
 		if err != nil {
 			return n, err
 		}
 		m, err := src.Read(room)
-		if err2 := a.writable(m); err2 != nil {
-			return n, err2
+		if full := a.writable(m); full != nil {
+			return n, full
 		}
 		a.s.out = a.s.out[:len(a.s.out)+m]
 		a.written += int64(m)
@@ -198,11 +203,6 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 		}
 		if err != nil {
 			return n, err
-		}
-		if ahead != nil && m > 0 && ahead.Buffered() == 0 {
-			if err := a.flush(false); err != nil {
-				return n, err
-			}
 		}
 	}
 }
@@ -263,6 +263,7 @@ func (a *answer) flush(last bool) error {
 		}
 	}
 	switch {
+	case len(out) == 0 && !first:
 	case !first:
 		a.err = s.write(out)
 	case len(out) <= readBuffer/2:

@@ -27,6 +27,7 @@ type Call struct {
 	StopBody func()
 
 	sent atomic.Int64 // bytes of the body handed to the worker
+	busy atomic.Bool  // the upload waits for the client
 	read atomic.Bool  // the body has been touched: the request cannot go to another worker
 
 	mu    sync.Mutex
@@ -51,6 +52,10 @@ func (c *Call) Cancel(cause error) {
 
 // Uploaded is the number of body bytes that went to the worker so far.
 func (c *Call) Uploaded() int64 { return c.sent.Load() }
+
+// AwaitsBody reports whether the exchange stands still because the client does
+// not send its body.
+func (c *Call) AwaitsBody() bool { return c.busy.Load() }
 
 // BodyRead reports whether any of the request's body was taken.
 func (c *Call) BodyRead() bool { return c.read.Load() }

@@ -109,7 +109,7 @@ func (cl *client) put(c *conn) {
 	}
 	c.in.rest()
 	if cap(c.out) > writeBuffer {
-		c.out = append([]byte(nil), c.out...) // a Hello that has not gone out yet
+		c.out = nil
 	}
 	c.upload = nil
 	c.idleSince = time.Now()
@@ -188,7 +188,7 @@ type conn struct {
 	client    *client
 	nc        *net.UnixConn
 	in        *stream
-	out       []byte // to be written: a Hello at most, between exchanges
+	out       []byte // to be written: nothing, or a Hello at first, between exchanges
 	cell, seq uint32
 	upload    *upload
 	idleSince time.Time
@@ -218,6 +218,9 @@ func (c *conn) failure(call *Call, err error) *exchange.Error {
 	stage := c.client.board.Fence(c.cell, c.seq)
 	if cause := call.cancelled(); cause != nil {
 		return &exchange.Error{Fault: faultOfCause(cause), Stage: stage, Err: cause}
+	}
+	if err == errHeadTooLarge {
+		return &exchange.Error{Fault: exchange.BadRequest, Stage: stage, Err: err}
 	}
 	if told, ok := err.(*reported); ok {
 		return &exchange.Error{Fault: told.fault, Stage: stage, Err: told}

@@ -58,6 +58,15 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, b.err
 }
 
+// Buffered is how many bytes Read gives without waiting.
+func (b *requestBody) Buffered() int {
+	if !b.reading.TryLock() {
+		return 0
+	}
+	defer b.reading.Unlock()
+	return b.session.in.ahead()
+}
+
 func (b *requestBody) takeTrailer(payload []byte) error {
 	trailer, err := wire.ParseEnd(payload)
 	if len(trailer) > 0 {

@@ -121,6 +121,13 @@ func (x *inbound) Answered() {
 	x.session.plane.board.Raise(x.session.cell, x.seq, exchange.Answered)
 }
 
+// Inform implements backend.Informer: an informational answer goes straight to
+// the client.
+func (x *inbound) Inform(code int, h http.Header) error {
+	head := wire.ResponseHead{Status: code, Header: h, NoBody: true}
+	return x.session.write(wire.AppendResponse(nil, wire.Inform, &head))
+}
+
 func (x *inbound) Attach(c exchange.Canceler) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -47,6 +47,17 @@ func eventually(t *testing.T, d time.Duration, what string, ok func() bool) {
 	}
 }
 
+// freeze stops a process and waits until it has stopped.
+func freeze(t *testing.T, pid int) {
+	t.Helper()
+	syscall.Kill(pid, syscall.SIGSTOP)
+	eventually(t, 5*time.Second, "process stopped", func() bool {
+		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		_, after, _ := strings.Cut(string(stat), ") ")
+		return strings.HasPrefix(after, "T")
+	})
+}
+
 // alive reports whether a process exists and is no zombie.
 func alive(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -88,11 +99,7 @@ func TestStoppedWorkerBlocksNobody(t *testing.T) {
 		failed <- err
 	}()
 	waitInFlight(t, w, 1)
-	syscall.Kill(w.Pid(), syscall.SIGSTOP)
-	eventually(t, 5*time.Second, "stopped", func() bool { // the signal takes its time
-		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(w.Pid()) + "/stat")
-		return strings.Contains(string(stat), ") T ") || len(stat) == 0
-	})
+	freeze(t, w.Pid())
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	within(t, 2*time.Second, "probe", func() {
@@ -190,7 +197,7 @@ func TestEnvironmentIsBuiltFromNothing(t *testing.T) {
 	_, body := ask(t, w, request(t, "GET", "/env", nil))
 	for line := range strings.Lines(body) {
 		name, _, _ := strings.Cut(strings.TrimSpace(line), "=")
-		if !strings.HasPrefix(name, "PLUGIN_") && name != "COORDINATOR_WORKER" && name != roleKey && name != "MINE" {
+		if !strings.HasPrefix(name, "PLUGIN_") && name != "COORDINATOR_WORKER" && name != roleKey && name != "GORACE" && name != "MINE" {
 			t.Errorf("the worker sees %q", line)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -69,8 +70,23 @@ func undialled(err error) error {
 	if e, ok := errors.AsType[*exchange.Error](err); ok {
 		return &exchange.Error{Fault: e.Fault, Stage: exchange.Waiting, Err: err}
 	}
-	return &exchange.Error{Fault: exchange.WorkerDied, Stage: exchange.Waiting, Err: err}
+	return &exchange.Error{
+		Fault: exchange.WorkerDied, Stage: exchange.Waiting, Err: fmt.Errorf("%w: %w", ErrUnreachable, err),
+	}
 }
+
+// ErrUnreachable is wrapped by the failure of a request that found no way to
+// its worker: it stands at exchange.Waiting.
+var ErrUnreachable = errors.New("worker unreachable")
+
+// Told reports whether a failure is the worker's own account, as opposed to
+// what the supervisor saw of it.
+func Told(err error) bool {
+	_, told := errors.AsType[*reported](err)
+	return told
+}
+
+var errHeadTooLarge = errors.New("the request's head is too large for a frame")
 
 // exchange writes the request and reads up to the final answer's head.
 func (c *conn) exchange(call *Call) (*http.Response, error) {
@@ -97,8 +113,7 @@ func (c *conn) exchange(call *Call) (*http.Response, error) {
 	hello := len(c.out)
 	c.out = wire.AppendRequest(c.out, &head)
 	if !wire.Fits(c.out[hello:]) {
-		c.out = c.out[:hello]
-		return nil, &reported{fault: exchange.BadRequest, detail: "the request's head is too large"}
+		return nil, errHeadTooLarge
 	}
 	if _, err := c.nc.Write(c.out); err != nil {
 		return nil, err

@@ -206,6 +206,18 @@ func (s *stream) peek() (t wire.Type, whole bool, err error) {
 	return t, s.w-s.r >= wire.HeaderLen+n, nil
 }
 
+// ahead is how many bytes readBody gives without a system call, at least.
+func (s *stream) ahead() int {
+	if s.left > 0 {
+		return min(s.left, s.w-s.r)
+	}
+	if t, whole, err := s.peek(); err != nil || !whole || t != wire.Data {
+		return 0
+	}
+	_, n, _ := wire.ParseHeader(s.buf[s.r:])
+	return min(n, s.w-s.r-wire.HeaderLen)
+}
+
 // buffered returns what was read ahead and forgets it; for a connection that
 // leaves the protocol.
 func (s *stream) buffered() []byte {

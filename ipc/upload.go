@@ -36,7 +36,9 @@ func (u *upload) run() {
 	body := u.call.Request.Body
 	u.call.read.Store(true)
 	for {
+		u.call.busy.Store(true)
 		n, err := body.Read(buf[wire.HeaderLen:])
+		u.call.busy.Store(false)
 		out := buf[:0]
 		if n > 0 {
 			wire.PutHeader(buf[:], wire.Data, n)

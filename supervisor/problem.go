@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -153,7 +154,8 @@ var proxyStatus = sync.OnceValue(func() map[Reason][]string {
 		if err != nil {
 			panic("supervisor: Proxy-Status of " + string(reason) + ": " + err.Error())
 		}
-		values[reason] = []string{value}
+		// The blank after the semicolon is how RFC 9209 writes it; both parse.
+		values[reason] = []string{strings.ReplaceAll(value, ";", "; ")}
 	}
 	return values
 })

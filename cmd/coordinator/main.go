@@ -16,7 +16,15 @@ import (
 // grammar is the command line. A command is a struct with its flags and a method
 // Run(*terminal) error, in a file of its own.
 type grammar struct {
+	Run     runCommand     `cmd:"" help:"Serve."`
 	Check   checkCommand   `cmd:"" help:"Check the configuration and show what is in effect."`
+	Status  statusCommand  `cmd:"" help:"Show how the supervisor and its bulkheads are."`
+	Restart restartCommand `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
+	Drain   drainCommand   `cmd:"" help:"Let a bulkhead finish its work and take no more."`
+	Resume  resumeCommand  `cmd:"" help:"Let a bulkhead take work again."`
+	Resize  resizeCommand  `cmd:"" help:"Change how many workers and requests a bulkhead has."`
+	Breaker breakerCommand `cmd:"" help:"Say who decides for a bulkhead: its breaker or you."`
+	Reload  reloadCommand  `cmd:"" help:"Have the supervisor read its configuration again."`
 	Version versionCommand `cmd:"" help:"Show the version of this binary."`
 }
 
@@ -49,6 +57,9 @@ type exitCode int
 func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 func main() {
+	if exit, ok := child(os.Args[1:]); ok {
+		os.Exit(exit)
+	}
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -90,5 +101,8 @@ func exitOf(err error, stderr io.Writer) int {
 		return exitUsage
 	}
 	fmt.Fprintf(stderr, "coordinator: %s\n", err)
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
 	return exitFailed
 }

@@ -58,3 +58,13 @@ func thisBuild() build {
 	}
 	return b
 }
+
+// version is what status and the workers show: the revision where the module
+// has no version of its own.
+func version() string {
+	b := thisBuild()
+	if b.Version == "(devel)" && b.Revision != "" {
+		return b.Revision
+	}
+	return b.Version
+}

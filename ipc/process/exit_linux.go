@@ -33,8 +33,8 @@ func newExitWatch(pid, pidfd int) *exitWatch {
 	return w
 }
 
-// wait returns when the process is a zombie. The error says that it is nobody's
-// child, or not ours.
+// wait returns when the process is a zombie. The error says that somebody else
+// has reaped it.
 func (w *exitWatch) wait() error {
 	if w.pidfd == nil {
 		return w.block()
@@ -50,10 +50,10 @@ func (w *exitWatch) wait() error {
 		ended, waitErr = waitable(unix.P_PIDFD, int(fd), unix.WNOHANG)
 		return ended || waitErr != nil
 	})
-	if err != nil { // the poller would not take it
+	if err != nil || waitErr != nil { // no poller for it, or no P_PIDFD before 5.4
 		return w.block()
 	}
-	return waitErr
+	return nil
 }
 
 // block waits in the system call, at the price of a thread.

@@ -4,6 +4,7 @@ package process
 
 import (
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +20,16 @@ type exitWatch struct {
 
 func newExitWatch(pid, _ int) *exitWatch { return &exitWatch{pid: pid} }
 
-// wait returns when the process is a zombie. Where the kernel would not tell, it
-// says so, and the group is not swept.
+// wait returns when the process is a zombie. While the kernel has no queue to
+// spare it asks again.
 func (w *exitWatch) wait() error {
+	for w.await() != nil {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return nil
+}
+
+func (w *exitWatch) await() error {
 	kq, err := unix.Kqueue()
 	if err != nil {
 		return err
@@ -31,18 +39,14 @@ func (w *exitWatch) wait() error {
 	var change, event [1]unix.Kevent_t
 	unix.SetKevent(&change[0], w.pid, unix.EVFILT_PROC, unix.EV_ADD|unix.EV_ONESHOT)
 	change[0].Fflags = unix.NOTE_EXIT
-	for {
-		_, err := unix.Kevent(kq, change[:], event[:], nil)
-		if err == unix.EINTR {
-			continue
-		}
-		// A change that was refused comes back as an event, kqueue(2).
-		if err == nil && event[0].Flags&unix.EV_ERROR != 0 {
-			err = syscall.Errno(event[0].Data)
-		}
-		if err == unix.ESRCH { // a zombie already
-			return nil
-		}
+	if _, err := unix.Kevent(kq, change[:], event[:], nil); err != nil {
 		return err
 	}
+	// A change that was refused comes back as an event, kqueue(2). ESRCH: the
+	// process is a zombie already.
+	refused := syscall.Errno(event[0].Data)
+	if event[0].Flags&unix.EV_ERROR != 0 && refused != unix.ESRCH {
+		return refused
+	}
+	return nil
 }

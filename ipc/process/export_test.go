@@ -20,6 +20,13 @@ func Cut(limit int, chunks ...string) (lines []string, cut []bool, lost uint64) 
 	return lines, cut, s.lost
 }
 
+// CutEach is Cut without the copies.
+func CutEach(limit int, b []byte, emit func(line []byte, cut bool)) {
+	s := splitter{limit: limit, emit: emit}
+	s.write(b)
+	s.flush()
+}
+
 var (
 	NewBucket = newBucket
 	Take      = (*bucket).take

@@ -186,7 +186,10 @@ func self(t testing.TB) string {
 
 func spec(t testing.TB, role string, args ...string) process.Spec {
 	path := self(t)
-	return process.Spec{Path: path, Args: append([]string{path}, args...), Env: []string{"ROLE=" + role}}
+	return process.Spec{Path: path, Args: append([]string{path}, args...), Env: []string{
+		"ROLE=" + role,
+		"GORACE=atexit_sleep_ms=0", // the race detector's default is a second at each exit
+	}}
 }
 
 // start starts s and has it gone when the test ends.

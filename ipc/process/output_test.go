@@ -235,12 +235,15 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-func BenchmarkFloodedLine(b *testing.B) {
+// A flood: what 64 KiB of lines cost when nearly all of them are dropped.
+func BenchmarkFlood(b *testing.B) {
+	chunk := bytes.Repeat([]byte("a line of a usual length, and a few words more\n"), 64<<10/47)
 	bucket := process.NewBucket(1, 1, time.Now())
 	now := time.Now()
+	b.SetBytes(int64(len(chunk)))
 	b.ReportAllocs()
 	for b.Loop() {
-		process.Take(bucket, now)
+		process.CutEach(process.MaxLine, chunk, func([]byte, bool) { process.Take(bucket, now) })
 	}
 }
 

@@ -226,6 +226,20 @@ func TestOverdueProbeHasItsResultNotItsPermit(t *testing.T) {
 	b.refused()
 }
 
+func TestSlowEndsWithTheAnswersBeginning(t *testing.T) {
+	settings := defaults()
+	settings.SlowCall = time.Second
+	b := start(t, settings)
+	c := b.admit()
+	b.pass(900 * time.Millisecond)
+	c.Answered(b.now)
+	b.pass(time.Hour) // a client that takes its time
+	c.Overdue(b.now)
+	b.wantCounts(0, 0, 0)
+	c.Done(b.now, breaker.Failure)
+	b.wantCounts(1, 1, 0)
+}
+
 func TestCanOpenOnHang(t *testing.T) {
 	for _, c := range []struct {
 		name     string

@@ -22,16 +22,18 @@ type Ticket struct {
 	generation uint64
 
 	// Guarded by the breaker's mutex.
-	probe   uint64 // ID of its permit; 0: none
-	bucket  int64  // where Overdue counted it
-	overdue bool   // counted by Overdue
-	done    bool
+	answered time.Time // zero: not yet
+	probe    uint64    // ID of its permit; 0: none
+	bucket   int64     // where Overdue counted it
+	overdue  bool      // counted by Overdue
+	done     bool
 }
 
 // Done ends the call. The first Done is the one that counts: a deferred
 // Done(now, Ignored) is a safe net under a path that names the outcome.
 //
-// Success and Failure count one call, slow if it took longer than SlowCall. An
+// Success and Failure count one call, slow if it took longer than SlowCall until
+// Answered or, without that, until now. An
 // Ignored call counts nothing; a probe's permit goes back. If Overdue has counted
 // the call, a Failure adds only the failure.
 func (t *Ticket) Done(now time.Time, o Outcome) {
@@ -57,11 +59,30 @@ func (t *Ticket) Done(now time.Time, o Outcome) {
 	if o == Failure {
 		mark.failures = 1
 	}
-	if t.overdue || b.isSlow(now.Sub(t.admitted)) {
+	took := now.Sub(t.admitted)
+	if !t.answered.IsZero() {
+		took = t.answered.Sub(t.admitted)
+	}
+	if t.overdue || b.isSlow(took) {
 		mark.slow = 1
 	}
 	b.record(t, mark)
 	b.decide(now)
+}
+
+// Answered stops the clock by which the call is slow: the backend has begun its
+// answer, and how fast a client takes the rest is not the backend's doing. Whether
+// the call succeeded is still for Done to say.
+func (t *Ticket) Answered(now time.Time) {
+	b := t.breaker
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if t.answered.IsZero() {
+		t.answered = now
+	}
 }
 
 // Overdue tells that the call is still waiting although SlowCall has passed since
@@ -77,7 +98,7 @@ func (t *Ticket) Overdue(now time.Time) {
 	defer b.mu.Unlock()
 	b.tick(now)
 	switch limit := b.settings.SlowCall; {
-	case t.done, t.overdue, t.generation != b.generation:
+	case t.done, t.overdue, !t.answered.IsZero(), t.generation != b.generation:
 		return
 	case limit == 0, now.Sub(t.admitted) < limit:
 		return

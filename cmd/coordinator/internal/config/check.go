@@ -110,7 +110,7 @@ func (s *scope) checkWorker(w supervisor.WorkerConfig) {
 			}
 		case !slices.Contains(builtIn, w.Kind):
 			s.fail("WORKER", "want a built-in kind (%s) or the path of an executable file, with a / in it%s",
-				strings.Join(builtIn, ", "), didYouMean(nearest(w.Kind, builtIn)))
+				strings.Join(builtIn, ", "), DidYouMean(Nearest(w.Kind, builtIn)))
 		}
 	}
 	if w.Kind == "proxy" && w.Backend == "" && s.fine("BACKEND") {

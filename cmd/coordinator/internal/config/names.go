@@ -34,7 +34,7 @@ func (l *loader) checkNames() {
 			undeclared[x] = append(undeclared[x], name)
 			continue
 		}
-		l.unknown(name, "no such variable"+didYouMean(l.nearestName(name)))
+		l.unknown(name, "no such variable"+DidYouMean(l.nearestName(name)))
 	}
 	for _, x := range slices.Sorted(maps.Keys(undeclared)) {
 		if !l.misnamed(x) {
@@ -44,7 +44,7 @@ func (l *loader) checkNames() {
 	for _, stray := range l.vars.strays {
 		l.warnings = append(l.warnings, Problem{Variable: stray.name,
 			From:    Origin{File: l.vars.file, Line: stray.line}.String(),
-			Message: "ignored: the coordinator reads COORDINATOR_* and BULKHEAD_* only" + didYouMean(l.nearestName(stray.name))})
+			Message: "ignored: the coordinator reads COORDINATOR_* and BULKHEAD_* only" + DidYouMean(l.nearestName(stray.name))})
 	}
 }
 
@@ -87,8 +87,8 @@ func (l *loader) explainUndeclared(x string, all []string) {
 	if len(all) > 1 {
 		message += fmt.Sprintf(" with %d more %s*", len(all)-1, prefixOf(x))
 	}
-	if near := nearest(x, l.bulkheads); near != "" {
-		message += didYouMean(prefixOf(near) + strings.TrimPrefix(all[0], prefixOf(x)))
+	if near := Nearest(x, l.bulkheads); near != "" {
+		message += DidYouMean(prefixOf(near) + strings.TrimPrefix(all[0], prefixOf(x)))
 	}
 	l.unknown(all[0], message)
 }
@@ -136,7 +136,7 @@ func ambiguous(between string) string {
 func (l *loader) nearestName(name string) string {
 	name = canonical(name)
 	if key, ok := strings.CutPrefix(name, globalPrefix); ok {
-		if near := nearest(key, keys(globalFields)); near != "" {
+		if near := Nearest(key, keys(globalFields)); near != "" {
 			return globalPrefix + near
 		}
 		if slices.Contains(keys(bulkheadFields), key) {
@@ -146,18 +146,18 @@ func (l *loader) nearestName(name string) string {
 	}
 	for _, b := range l.bulkheads {
 		if key, ok := strings.CutPrefix(name, prefixOf(b)); ok {
-			if near := nearest(key, keys(bulkheadFields)); near != "" {
+			if near := Nearest(key, keys(bulkheadFields)); near != "" {
 				return prefixOf(b) + near
 			}
 		}
 	}
 	if key, ok := strings.CutPrefix(name, eachPrefix); ok {
-		if near := nearest(key, keys(globalFields)); near != "" {
+		if near := Nearest(key, keys(globalFields)); near != "" {
 			return globalPrefix + near
 		}
 		return ""
 	}
-	return nearest(name, l.allNames())
+	return Nearest(name, l.allNames())
 }
 
 // canonical is name as our variables are spelled.
@@ -185,9 +185,9 @@ func keys(fields []field) []string {
 	return keys
 }
 
-// nearest is the known word at the least Levenshtein distance from word, the
+// Nearest is the known word at the least Levenshtein distance from word, the
 // first of equals; "" when more than a third of it would have to change.
-func nearest(word string, known []string) string {
+func Nearest(word string, known []string) string {
 	best, least := "", (len(word)+1)/3+1
 	for _, k := range known {
 		if d := levenshtein.ComputeDistance(word, k); d < least {
@@ -197,8 +197,8 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// didYouMean is the end of a message, empty for no suggestion.
-func didYouMean(name string) string {
+// DidYouMean is the end of a message, empty for no suggestion.
+func DidYouMean(name string) string {
 	if name == "" {
 		return ""
 	}

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/supervisor"
+)
+
+// The words of the states are those of Status; one that is not known here is
+// shown as it came.
+var moods = map[string]mood{
+	"starting": watch, "degraded": watch, "draining": watch, "quarantined": alarm, // bulkheads and workers
+	"backoff": watch, "stopped": watch, // workers
+	"open": alarm, "half_open": watch, "forced_open": alarm, "forced_closed": watch, // breakers
+	"observe_closed": watch, "observe_open": watch, "observe_half_open": watch,
+}
+
+// writeSupervisor writes the lines on top: who answers, and how many are well.
+func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
+	head := fmt.Sprintf("coordinator %s, %s%s, pid %d, on %s", status.Version, status.State, lasting(status.Since, now),
+		status.Pid, strings.Join(status.Listen, ", "))
+	for _, line := range wrap(printable(head), config.Width) {
+		s.put(line, moods[status.State])
+		s.WriteByte('\n')
+	}
+	counts, states := map[string]int{}, []string{}
+	for _, b := range status.Bulkheads {
+		if counts[b.State]++; counts[b.State] == 1 {
+			states = append(states, b.State)
+		}
+	}
+	if len(states) == 0 {
+		s.WriteString("no bulkheads\n")
+		return
+	}
+	slices.SortStableFunc(states, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
+	fmt.Fprintf(s, "%d bulkheads: ", len(status.Bulkheads))
+	for i, state := range states {
+		if i > 0 {
+			s.WriteString(", ")
+		}
+		s.put(fmt.Sprintf("%d %s", counts[state], printable(state)), moods[state])
+	}
+	s.WriteByte('\n')
+}
+
+var bulkheadColumns = []column{
+	{"BULKHEAD", false}, {"STATE", false}, {"WORKERS", true}, {"IN FLIGHT", true}, {"QUEUE", true},
+	{"BREAKER", false}, {"REQ/S", true}, {"P50", true}, {"P99", true},
+}
+
+func bulkheadCells(b supervisor.BulkheadStatus) []cell {
+	workers := cell{fmt.Sprintf("%d/%d", readyWorkers(b), len(b.Workers)), calm}
+	switch ready := readyWorkers(b); {
+	case ready == 0:
+		workers.mood = alarm
+	case ready < len(b.Workers):
+		workers.mood = watch
+	}
+	return []cell{
+		{printable(b.Name), calm},
+		{printable(b.State), moods[b.State]},
+		workers,
+		{fmt.Sprintf("%d/%d", b.InFlight, b.Limit), watchIf(b.InFlight >= b.Limit)},
+		{strconv.Itoa(b.QueueDepth), watchIf(b.QueueDepth > 0)},
+		{breakerCell(b.Breaker.State), moods[b.Breaker.State]},
+		{rate(b.RequestsPerSecond), calm},
+		{percentile(b, b.P50Seconds), calm},
+		{percentile(b, b.P99Seconds), calm},
+	}
+}
+
+func readyWorkers(b supervisor.BulkheadStatus) int {
+	n := 0
+	for _, w := range b.Workers {
+		if w.State == "ready" {
+			n++
+		}
+	}
+	return n
+}
+
+func watchIf(b bool) mood {
+	if b {
+		return watch
+	}
+	return calm
+}
+
+// percentile is - where there was nothing to measure.
+func percentile(b supervisor.BulkheadStatus, s float64) string {
+	if b.RequestsPerSecond == 0 && s == 0 {
+		return "-"
+	}
+	return latency(s)
+}
+
+// breakerCell is the state in one word; its note, which any state but closed
+// has, says the rest.
+func breakerCell(state string) string {
+	word, _, _ := strings.Cut(state, "_")
+	if word == "half" {
+		word = "half-open"
+	}
+	return printable(word)
+}
+
+// abnormal is what to know of b beside its row; nothing when it is well.
+func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
+	var notes []note
+	add := func(wanted bool, label, text string, m mood) {
+		if wanted {
+			notes = append(notes, note{label: label, text: text, mood: m})
+		}
+	}
+	add(b.Why != "", "why", printable(b.Why), moods[b.State])
+	add(b.Breaker.State != "closed", "breaker", breakerText(b.Breaker, now), moods[b.Breaker.State])
+	add(b.QueueDepth > 0, "queue", queueText(b), calm)
+	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
+	refused := refusedText(b.Refused)
+	add(refused != "", "refused", refused, watch)
+	faults := faultTexts(b.Workers, now)
+	for i, text := range faults {
+		label := ""
+		if i == 0 {
+			label = "workers"
+		}
+		add(true, label, text, calm)
+	}
+	add(len(faults) > 0, "restarts", restartsText(b), calm)
+	if len(notes) > 0 {
+		notes = append(notes, ownerNotes(b)...)
+	}
+	return notes
+}
+
+// everything is all there is to know of b beside its row and its workers.
+func everything(b supervisor.BulkheadStatus, now time.Time) []note {
+	var notes []note
+	add := func(label, text string, m mood) { notes = append(notes, note{label: label, text: text, mood: m}) }
+	if b.Why != "" {
+		add("why", printable(b.Why), moods[b.State])
+	}
+	add("breaker", fmt.Sprintf("%s; in the window %d calls, %d failed, %d slow", breakerText(b.Breaker, now),
+		b.Breaker.Calls, b.Breaker.Failures, b.Breaker.Slow), moods[b.Breaker.State])
+	add("queue", queueText(b), calm)
+	add("upgrades", upgradesText(b), calm)
+	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
+	add("restarts", restartsText(b), calm)
+	return append(notes, ownerNotes(b)...)
+}
+
+func breakerText(b supervisor.BreakerStatus, now time.Time) string {
+	text := strings.ReplaceAll(b.State, "_", "-")
+	switch mode, word, _ := strings.Cut(b.State, "_"); mode {
+	case "forced":
+		text = "forced " + word
+	case "observe":
+		text = "only observes, would be " + strings.ReplaceAll(word, "_", "-")
+	}
+	text += lasting(b.Since, now)
+	if b.State == "open" && b.RetryAfterSeconds > 0 {
+		text += ", probes in " + seconds(b.RetryAfterSeconds)
+	}
+	if b.Why != "" && b.Why != "new" {
+		text += ": " + b.Why
+	}
+	return printable(text)
+}
+
+func queueText(b supervisor.BulkheadStatus) string {
+	text := fmt.Sprintf("%d of %d waiting", b.QueueDepth, b.Queue)
+	if b.QueueDepth > 0 {
+		text += ", the oldest for " + seconds(b.QueueOldestSeconds)
+	}
+	return text
+}
+
+func upgradesText(b supervisor.BulkheadStatus) string {
+	return fmt.Sprintf("%d of %d connections", b.Upgrades, b.UpgradeLimit)
+}
+
+func restartsText(b supervisor.BulkheadStatus) string {
+	return fmt.Sprintf("%d since the supervisor started", b.Restarts)
+}
+
+// refusedText is the reasons, the most frequent first; empty for none.
+func refusedText(refused map[string]int) string {
+	reasons := slices.SortedFunc(maps.Keys(refused), func(a, b string) int {
+		return cmp.Or(cmp.Compare(refused[b], refused[a]), strings.Compare(a, b))
+	})
+	var parts []string
+	for _, reason := range reasons {
+		if n := refused[reason]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", reason, n)) // one word: never on two lines
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return printable(strings.Join(parts, ", ") + " in the last minute")
+}
+
+// faultTexts is a line for all workers that are in the same trouble: not ready,
+// or not until less than an hour ago. After a few lines it says how many more
+// there are.
+func faultTexts(workers []supervisor.WorkerStatus, now time.Time) []string {
+	type trouble struct{ state, why string }
+	var order []trouble
+	slots := map[trouble][]supervisor.WorkerStatus{}
+	for _, w := range workers {
+		recovered := w.State == "ready" && w.Why != "" && now.Sub(w.Since) < time.Hour
+		if w.State == "ready" && !recovered {
+			continue
+		}
+		same := trouble{w.State, w.Why}
+		if slots[same] == nil {
+			order = append(order, same)
+		}
+		slots[same] = append(slots[same], w)
+	}
+	const few = 4
+	var texts []string
+	for _, same := range order[:min(few, len(order))] {
+		text := slotNames(slots[same]) + " " + same.state + lasting(oldest(slots[same]), now)
+		switch {
+		case same.state == "ready":
+			text += ", before that: " + same.why
+		case same.why != "":
+			text += ": " + same.why
+		}
+		texts = append(texts, printable(text))
+	}
+	more := 0
+	for _, same := range order[len(texts):] {
+		more += len(slots[same])
+	}
+	if more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return texts
+}
+
+func slotNames(workers []supervisor.WorkerStatus) string {
+	const few = 6
+	if len(workers) == 1 {
+		return fmt.Sprintf("slot %d", workers[0].Slot)
+	}
+	if len(workers) > few {
+		return fmt.Sprintf("%d slots", len(workers))
+	}
+	names := make([]string, len(workers))
+	for i, w := range workers {
+		names[i] = strconv.Itoa(w.Slot)
+	}
+	return "slots " + strings.Join(names, ", ")
+}
+
+// oldest is when the first of workers came to its state.
+func oldest(workers []supervisor.WorkerStatus) time.Time {
+	first := workers[0].Since
+	for _, w := range workers[1:] {
+		if w.Since.Before(first) {
+			first = w.Since
+		}
+	}
+	return first
+}
+
+// ownerNotes is whom to call and where to look.
+func ownerNotes(b supervisor.BulkheadStatus) []note {
+	var notes []note
+	if b.Owner != "" {
+		notes = append(notes, note{label: "owner", text: printable(b.Owner)})
+	}
+	if b.Runbook != "" {
+		notes = append(notes, note{label: "runbook", text: printable(b.Runbook), whole: true})
+	}
+	return notes
+}
+
+// lasting is " for 3s", or nothing where the beginning is not known.
+func lasting(since, now time.Time) string {
+	if since.IsZero() {
+		return ""
+	}
+	return " for " + age(now.Sub(since))
+}
+
+var workerColumns = []column{
+	{"SLOT", false}, {"STATE", false}, {"FOR", true}, {"PID", true}, {"IN FLIGHT", true}, {"CPU", true}, {"MEMORY", true},
+}
+
+// workerCells has - for what a worker that does not run has not, and for what
+// the system does not tell.
+func workerCells(w supervisor.WorkerStatus, now time.Time) []cell {
+	known := func(is bool, text string) cell {
+		if !is {
+			text = "-"
+		}
+		return cell{text, calm}
+	}
+	return []cell{
+		{strconv.Itoa(w.Slot), calm},
+		{printable(w.State), moods[w.State]},
+		known(!w.Since.IsZero(), age(now.Sub(w.Since))),
+		known(w.Pid != 0, strconv.Itoa(w.Pid)),
+		{strconv.Itoa(w.InFlight), calm},
+		known(w.CPUSeconds > 0, seconds(w.CPUSeconds)),
+		known(w.MemoryBytes > 0, memory(w.MemoryBytes)),
+	}
+}
+
+func workerNotes(w supervisor.WorkerStatus) []note {
+	var notes []note
+	if w.Why != "" {
+		notes = append(notes, note{label: "fault", text: printable(w.Why), mood: moods[w.State]})
+	}
+	if w.Version != "" {
+		notes = append(notes, note{label: "version", text: printable(w.Version)})
+	}
+	return notes
+}

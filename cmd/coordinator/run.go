@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/hashicorp/go-hclog"
+
+	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/cmd/coordinator/internal/logs"
+	"commerce.example/coordinator/ipc/process"
+	"commerce.example/coordinator/supervisor"
+)
+
+// runCommand is coordinator run.
+type runCommand struct{ envFile }
+
+func (c *runCommand) Help() string {
+	return "Serves until SIGTERM or SIGINT, then drains; a second one ends the drain. SIGHUP reloads. " +
+		"The configuration is that of the environment and the file; check shows it."
+}
+
+func (c *runCommand) Run(t *terminal) error {
+	found, err := config.Load(t.environ, c.EnvFile)
+	warn(t.stderr, found.Warnings)
+	if err != nil {
+		return err
+	}
+	log, sink := logs.New(t.stderr, found.LogLevel, found.LogFormat)
+	err = serve(t, found.Supervisor, log, sink, c.EnvFile)
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	sink.Flush(last)
+	return err
+}
+
+// serve is the life of a supervisor in this process.
+func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sink, file string) error {
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	s, err := supervisor.New(supervisor.Options{
+		Config: conf, BuiltIn: builtIn, Version: version(), Log: log, LogDropped: sink.Dropped,
+		Load: func() (supervisor.Config, error) {
+			found, err := config.Load(t.environ, file)
+			return found.Supervisor, err
+		},
+		Serving:  func() { notify(log, daemon.SdNotifyReady) },
+		Stopping: func() { notify(log, daemon.SdNotifyStopping) },
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	hard, kill := context.WithCancel(context.Background())
+	defer kill()
+	if os.Getpid() == 1 {
+		go func() { _ = process.ReapAdopted(hard) }() // nobody else does it in a container
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, hard) }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGHUP:
+				notify(log, daemon.SdNotifyReloading)
+				s.Reload(ctx)
+				notify(log, daemon.SdNotifyReady)
+			case ctx.Err() == nil:
+				log.Info("stopping", "signal", sig.String())
+				stop()
+			default:
+				log.Warn("second signal: the drain ends now", "signal", sig.String())
+				kill()
+			}
+		}
+	}
+}
+
+// notify tells a service manager, when there is one.
+func notify(log hclog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("service manager not told", "state", state, "error", err)
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strconv"
+
+	"commerce.example/coordinator/cmd/coordinator/internal/demo"
+	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/workers/proxy"
+)
+
+// child runs this binary as one of its own child processes, and reports whether
+// it was started as one: "worker KIND" by a supervisor, "demo-service KIND" by
+// the demo. Neither is a command for people, and neither pays for the grammar.
+func child(args []string) (exit int, ok bool) {
+	if len(args) < 2 {
+		return 0, false
+	}
+	switch args[0] {
+	case "worker":
+		return work(args[1]), true
+	case demo.Subcommand:
+		if err := demo.Child(context.Background(), demo.Kind(args[1]), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return exitFailed, true
+		}
+		return exitDone, true
+	}
+	return 0, false
+}
+
+// work is a worker of a built-in kind.
+func work(kind string) int {
+	switch kind {
+	case "proxy":
+		h, err := proxy.FromEnv(os.Getenv)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "worker proxy:", err)
+			return exitUsage
+		}
+		ipc.Server{
+			Handler: h, Version: version(), ReportsStage: true,
+			Drain: func(context.Context) error { return h.(io.Closer).Close() },
+		}.Serve()
+		return exitDone
+	}
+	fmt.Fprintf(os.Stderr, "there is no built-in worker %q\n", kind)
+	return exitUsage
+}
+
+// builtIn implements supervisor.BuiltIn: the binary that runs, also after the
+// file was replaced by another release.
+func builtIn(kind, bulkhead string, slot int) (path string, args []string, ok bool) {
+	if kind != "proxy" {
+		return "", nil, false
+	}
+	path = "/proc/self/exe"
+	if runtime.GOOS != "linux" {
+		path, _ = os.Executable()
+	}
+	return path, []string{"coordinator", "worker", kind, "--bulkhead=" + bulkhead, "--slot=" + strconv.Itoa(slot)}, true
+}

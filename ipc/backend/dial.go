@@ -1,0 +1,205 @@
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"commerce.example/coordinator/ipc/exchange"
+)
+
+// connect gives the exchange a connection: an idle one that is still quiet, or a
+// new one. The connection is attached before anything is waited for.
+func (x *trip) connect() error {
+	now := time.Now()
+	for c := x.t.conns.take(x.msg.origin); c != nil; c = x.t.conns.take(x.msg.origin) {
+		if !c.fresh(now) || !c.clean() {
+			c.retire()
+			continue
+		}
+		if !x.attach(c) {
+			x.t.conns.put(c) // nothing was done to it
+			return x.cancelled()
+		}
+		x.c = c
+		return nil
+	}
+	return x.dial(now)
+}
+
+// dial makes a new connection.
+func (x *trip) dial(now time.Time) error {
+	// The exchange is cancelled through its connection; its context is left out,
+	// for watching a foreign one would cost a goroutine.
+	deadline, own := now.Add(x.t.dialTimeout()), true
+	if d, ok := x.ctx.Deadline(); ok && d.Before(deadline) {
+		deadline, own = d, false
+	}
+	ctx, stop := context.WithDeadline(context.WithoutCancel(x.ctx), deadline)
+	defer stop()
+	c := &conn{
+		t: x.t, origin: x.msg.origin, stopDial: stop,
+		retireAt: now.Add(x.t.connMaxAge()), idleFor: x.t.idleTimeout(),
+	}
+	if err := x.t.conns.add(c); err != nil {
+		return x.fail(exchange.BackendUnreachable, err)
+	}
+	x.c = c
+	if !x.attach(c) {
+		c.close()
+		x.c = nil
+		return x.cancelled()
+	}
+	if fault, err := c.open(ctx); err != nil {
+		if !own && !time.Now().Before(deadline) {
+			fault = exchange.BackendTimeout
+		}
+		return x.fail(fault, err)
+	}
+	return nil
+}
+
+// open resolves, connects and shakes hands.
+func (c *conn) open(ctx context.Context) (exchange.Fault, error) {
+	addrs, err := c.t.names.addresses(ctx, c.origin.host, c.t.Lookup)
+	if err != nil {
+		return exchange.BackendUnreachable, err
+	}
+	raw, err := dialFirst(ctx, c.origin, addrs)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return exchange.BackendRefused, err
+	}
+	if err != nil {
+		return exchange.BackendUnreachable, err
+	}
+	if err := c.hold(raw); err != nil {
+		return exchange.BackendUnreachable, err
+	}
+	c.buf = make([]byte, readBuffer)
+	c.look = newLookout(raw)
+	if c.origin.scheme == "https" {
+		config := c.t.secure().Clone()
+		if config.ServerName == "" {
+			config.ServerName = c.origin.host
+		}
+		c.under = &underTLS{Conn: raw}
+		secure := tls.Client(c.under, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			if ctx.Err() != nil {
+				return exchange.BackendUnreachable, err
+			}
+			return exchange.BackendTLS, err
+		}
+		c.nc = secure
+	}
+	return "", nil
+}
+
+// dialFirst tries the addresses in order, each with an equal share of the time
+// that is left. A refusal is the most telling of several failures.
+func dialFirst(ctx context.Context, o origin, addrs []netip.Addr) (net.Conn, error) {
+	var first, refused error
+	for i, ip := range addrs {
+		d := net.Dialer{}
+		if deadline, ok := ctx.Deadline(); ok && i < len(addrs)-1 {
+			d.Timeout = max(time.Until(deadline)/time.Duration(len(addrs)-i), time.Millisecond)
+		}
+		nc, err := d.DialContext(ctx, "tcp", o.address(ip))
+		if err == nil {
+			return nc, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if refused == nil && errors.Is(err, syscall.ECONNREFUSED) {
+			refused = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if refused != nil && ctx.Err() == nil {
+		return nil, refused
+	}
+	return nil, first
+}
+
+const (
+	nameTTL  = 5 * time.Second // how long an answer of the resolver is used as it is
+	nameWait = time.Second     // how long a resolver may take when older addresses are known
+	maxNames = 64              // hosts remembered
+)
+
+// names remembers the last good addresses of hosts: when the resolver fails, the
+// backend is most likely still where it was. Its zero value is empty.
+type names struct {
+	mu    sync.Mutex
+	known map[string]known
+}
+
+type known struct {
+	addrs []netip.Addr
+	until time.Time
+}
+
+// addresses is never empty without an error.
+func (n *names) addresses(ctx context.Context, host string,
+	lookup func(context.Context, string) ([]netip.Addr, error)) ([]netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{ip}, nil
+	}
+	n.mu.Lock()
+	last, found := n.known[host]
+	n.mu.Unlock()
+	if found && time.Now().Before(last.until) {
+		return last.addrs, nil
+	}
+	if lookup == nil {
+		lookup = resolve
+	}
+	if found {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, nameWait)
+		defer stop()
+	}
+	addrs, err := lookup(ctx, host)
+	if err == nil && len(addrs) == 0 {
+		err = errors.New("the name has no address")
+	}
+	if err != nil {
+		if !found {
+			return nil, err
+		}
+		addrs = last.addrs // asked again after nameTTL, not by every dial
+	}
+	n.remember(host, known{addrs: addrs, until: time.Now().Add(nameTTL)})
+	return addrs, nil
+}
+
+func (n *names) remember(host string, k known) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = make(map[string]known)
+	}
+	if _, found := n.known[host]; !found && len(n.known) >= maxNames {
+		for other := range n.known {
+			delete(n.known, other) // any: more than a few hosts are not expected
+			break
+		}
+	}
+	n.known[host] = k
+}
+
+func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}

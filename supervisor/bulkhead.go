@@ -1,0 +1,109 @@
+package supervisor
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/limit"
+	"commerce.example/coordinator/supervisor/pool"
+)
+
+// Bulkhead is limit, queue, breaker, pool and fallback of one route group, as an
+// http.Handler. What happens to its backend and its workers stays in it: it
+// shares no lock, queue or pool with another.
+type Bulkhead struct {
+	settings atomic.Pointer[settings]
+	pool     atomic.Pointer[pool.Pool]
+	limiter  *limit.Limiter
+	upgrades *limit.Limiter // upgraded connections and event streams
+	breaker  *breaker.Breaker
+	retries  *retryBudget
+	draining atomic.Bool // by an operator
+	stats    *bulkheadStats
+	watch    watchlist
+	usage    usage
+
+	restartCount atomic.Uint64 // of workers, all causes together
+	breakerSeen  breaker.State // by the watch, for the log
+
+	operate sync.Mutex // one operation of an operator at a time
+}
+
+// settings are what a request reads of the configuration. They are replaced as
+// a whole, so a request sees the old ones or the new ones.
+type settings struct {
+	BulkheadConfig
+	cors   *CORS
+	failed map[int]bool // BREAKER_STATUS
+}
+
+func newSettings(c BulkheadConfig) *settings {
+	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool)}
+	for _, status := range c.BreakerStatus {
+		s.failed[status] = true
+	}
+	return s
+}
+
+func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhead {
+	b := &Bulkhead{
+		limiter:  limit.New(c.Limit, c.Queue),
+		upgrades: limit.New(c.UpgradeLimit, 0),
+		breaker:  breaker.New(c.Breaker, now),
+		retries:  newRetryBudget(),
+		stats:    stats,
+	}
+	b.breaker.SetMode(now, c.BreakerMode)
+	b.settings.Store(newSettings(c))
+	return b
+}
+
+// ServeHTTP is the whole way of a request: breaker peek, limiter, breaker admit,
+// a worker, the answer. The front has routed and cleaned it.
+func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := b.begin(w, r)
+	defer c.end()
+
+	// Refused without cost: nothing was queued, nothing is held.
+	switch {
+	case b.draining.Load():
+		c.refuse(ReasonDraining)
+		return
+	case r.ContentLength > c.set.MaxBody:
+		c.refuse(ReasonBodyTooLarge)
+		return
+	case !b.breaker.Peek(c.begun):
+		c.refuse(ReasonBreakerOpen)
+		return
+	}
+
+	// The one queue. From here on the request holds a slot.
+	if reason := c.takeSlot(); reason != "" {
+		c.refuse(reason)
+		return
+	}
+	if !c.admit() {
+		c.refuse(ReasonBreakerOpen)
+		return
+	}
+
+	// A worker has it, until its last byte has come.
+	resp, err := c.send()
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		c.upgrade(resp)
+		return
+	}
+	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {
+		c.refuse(ReasonTooManyConnections)
+		return
+	}
+	c.relay(resp)
+}

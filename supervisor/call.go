@@ -1,0 +1,330 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/limit"
+	"commerce.example/coordinator/supervisor/pool"
+)
+
+// call is one request in a bulkhead, from its arrival to its record. It belongs
+// to the request's goroutine; the watch reads what is marked so.
+type call struct {
+	bulkhead *Bulkhead
+	set      *settings
+	w        http.ResponseWriter
+	r        *http.Request
+	begun    time.Time
+
+	slot     *limit.Limiter // whose slot is held; nil: none
+	admitted time.Time
+	ticket   breaker.Ticket
+	lease    pool.Lease
+	leased   bool
+	progress Progress
+	reason   Reason // "": none
+	status   int    // of the answer; 0: none was made
+	written  bool   // the head of an answer went to the client
+	abort    bool   // the answer is cut: the client must see that
+
+	// For the watch.
+	place    int       // in its list; -1: not in it
+	deadline time.Time // of the answer's head
+	slowAt   time.Time // zero: never
+	ends     time.Time // by MAX_DURATION; zero: never
+	headed   atomic.Bool
+	writing  atomic.Bool  // waits for the client to read
+	moved    atomic.Int64 // bytes of the answer so far
+	seen     int64        // moved plus uploaded, when the watch last saw progress
+	seenAt   time.Time
+
+	mu       sync.Mutex
+	exchange *ipc.Call // the attempt under way; nil: none
+	upgraded net.Conn  // the client's, once it left HTTP
+	cause    error     // why the watch ended it
+}
+
+func (b *Bulkhead) begin(w http.ResponseWriter, r *http.Request) *call {
+	set := b.settings.Load()
+	now := time.Now()
+	c := &call{bulkhead: b, set: set, w: w, r: r, begun: now, place: -1, deadline: now.Add(set.Timeout), seenAt: now}
+	if set.MaxDuration > 0 {
+		c.ends = now.Add(set.MaxDuration)
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = http.MaxBytesReader(w, r.Body, set.MaxBody)
+		if r.ProtoMajor == 1 {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+		}
+	}
+	return c
+}
+
+// takeSlot waits for a slot of the limiter, or of the upgrades for a request
+// that asks for one. It returns why there is none.
+func (c *call) takeSlot() Reason {
+	b := c.bulkhead
+	if IsUpgrade(c.r) {
+		if !b.upgrades.TryAcquire() {
+			return ReasonTooManyConnections
+		}
+		c.slot = b.upgrades
+		return ""
+	}
+	err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
+	now := c.begun
+	switch {
+	case err == nil:
+		c.slot = b.limiter
+	case errors.Is(err, limit.ErrFull):
+		return ReasonQueueFull
+	case errors.Is(err, limit.ErrTimeout):
+		return ReasonQueueTimeout
+	default:
+		return ReasonClientGone
+	}
+	b.stats.metrics.queueWait.Observe(time.Since(now).Seconds())
+	return ""
+}
+
+// takeUpgradeSlot trades the slot for one of the upgrades: an event stream ends
+// when its reader likes.
+func (c *call) takeUpgradeSlot() bool {
+	if !c.bulkhead.upgrades.TryAcquire() {
+		return false
+	}
+	c.slot.Release()
+	c.slot = c.bulkhead.upgrades
+	return true
+}
+
+func isEventStream(h http.Header) bool {
+	ct := h["Content-Type"]
+	return len(ct) > 0 && strings.HasPrefix(ct[0], "text/event-stream")
+}
+
+// admit takes the breaker's permit.
+func (c *call) admit() (ok bool) {
+	now := time.Now()
+	c.admitted = now
+	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
+		c.slowAt = now.Add(c.set.Breaker.SlowCall)
+	}
+	return ok
+}
+
+// send hands the request to a worker; to another one when the first had no part
+// in it, or died and a repeat is harmless.
+func (c *call) send() (*http.Response, error) {
+	c.bulkhead.watch.add(c)
+	sentAt := time.Now()
+	var failed error // the attempt before
+	for attempt := 1; ; attempt++ {
+		lease, err := c.bulkhead.pool.Load().Lease(c.lease)
+		if err != nil {
+			return nil, cmp.Or(failed, err)
+		}
+		c.lease, c.leased = lease, true
+		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
+		if cause := c.attach(x); cause != nil {
+			return nil, cause
+		}
+		resp, err := lease.Worker().Do(x)
+		if err == nil {
+			c.answered(sentAt)
+			return resp, nil
+		}
+		failure, _ := errors.AsType[*exchange.Error](err)
+		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
+		c.blame(failure)
+		if !c.again(x, failure, attempt) {
+			return nil, err
+		}
+		failed, c.leased = err, false
+		lease.Release()
+	}
+}
+
+// attach makes x the attempt that the watch cancels, unless it already would
+// have.
+func (c *call) attach(x *ipc.Call) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.exchange = x
+	}
+	return c.cause
+}
+
+func (c *call) current() *ipc.Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.exchange
+}
+
+// cancel ends the call, from the watch. The first cause stays.
+func (c *call) cancel(fault exchange.Fault) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause != nil {
+		return
+	}
+	c.cause = &exchange.Error{Fault: fault}
+	if c.exchange != nil {
+		c.exchange.Cancel(c.cause)
+	}
+	if c.upgraded != nil {
+		c.upgraded.Close()
+	}
+}
+
+func (c *call) answered(sentAt time.Time) {
+	now := time.Now()
+	c.headed.Store(true)
+	c.ticket.Answered(now)
+	c.progress = Progress{Dispatched: true, Stage: exchange.Answered, Begun: true}
+	c.bulkhead.stats.metrics.backendDuration.Observe(now.Sub(sentAt).Seconds())
+}
+
+// blame tells the pool of a worker that cannot be reached or breaks off.
+func (c *call) blame(e *exchange.Error) {
+	switch {
+	case errors.Is(e, ipc.ErrUnreachable):
+		c.lease.Unreachable()
+	case ipc.Told(e): // it did its duty
+	case e.Fault == exchange.WorkerDied, e.Fault == exchange.WorkerProtocol:
+		c.lease.Broken()
+	}
+}
+
+func (c *call) inform(status int, h http.Header) {
+	StripHopByHop(h)
+	out := c.w.Header()
+	for name, values := range h {
+		out[name] = values
+	}
+	c.w.WriteHeader(status)
+	for name := range h {
+		delete(out, name)
+	}
+}
+
+// stopBody ends a read of the request's body. The connection cannot be used
+// again after that, and net/http closes it.
+func (c *call) stopBody() {
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Unix(1, 0))
+}
+
+// refuse answers a request that no worker got.
+func (c *call) refuse(reason Reason) { c.problem(reason, OutcomeRefused) }
+
+// fail answers a request whose exchange failed without an answer.
+func (c *call) fail(err error) {
+	reason := c.reasonOf(err)
+	c.problem(reason, c.progress.Outcome())
+}
+
+// reasonOf finds the word for a failure. Time that ran out is the backend's
+// when it had the request, and the client's when its body was awaited.
+func (c *call) reasonOf(err error) Reason {
+	switch {
+	case errors.Is(err, pool.ErrQuarantined):
+		return ReasonQuarantined
+	case errors.Is(err, pool.ErrNoWorker):
+		return ReasonNoWorker
+	case errors.Is(err, pool.ErrStopped):
+		return ReasonDraining
+	case errors.Is(err, ipc.ErrNoConnection):
+		return ReasonNoWorker
+	}
+	e, ok := errors.AsType[*exchange.Error](err)
+	if !ok {
+		return ReasonWorkerProtocol
+	}
+	switch e.Fault {
+	case exchange.Deadline:
+		if e.Stage >= exchange.Sent {
+			return ReasonBackendTimeout
+		}
+		return ReasonDeadline
+	case exchange.ClientGone:
+		return clientFault(c.r, e)
+	}
+	return ReasonOf(e.Fault)
+}
+
+// clientFault tells apart how a client's body can fail.
+func clientFault(r *http.Request, e *exchange.Error) Reason {
+	err := e.Err
+	if cause, ours := errors.AsType[*exchange.Error](err); ours {
+		err = cause.Err // what the upload saw; nothing when the watch ended it
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return ReasonBodyTooLarge
+	}
+	_, network := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return ReasonClientTimeout
+	case err == nil, network, r.ProtoMajor != 1, errors.Is(err, context.Canceled),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return ReasonClientGone
+	}
+	return ReasonBadRequest // net/http has no type for a body that breaks its framing
+}
+
+// problem answers in the backend's place. An answer that has begun cannot be
+// taken back: it is cut, so that nobody takes it for whole.
+func (c *call) problem(reason Reason, outcome Outcome) {
+	c.reason, c.status = reason, reason.Status()
+	if c.written || reason == ReasonClientGone {
+		c.abort = true
+		return
+	}
+	if c.set.cors.Preflight(c.w, c.r) {
+		c.status = http.StatusNoContent
+		return
+	}
+	p := Problem{
+		Reason: reason, Outcome: outcome, RetryAfter: c.retryAfter(reason),
+		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
+	}
+	c.set.cors.Allow(c.w.Header(), c.r.Header)
+	p.ServeHTTP(c.w, c.r)
+}
+
+// retryAfter estimates when the same request may pass.
+func (c *call) retryAfter(reason Reason) time.Duration {
+	switch reason {
+	case ReasonBreakerOpen:
+		return c.bulkhead.breaker.RetryAfter(time.Now())
+	case ReasonQuarantined, ReasonNoWorker:
+		return c.bulkhead.pool.Load().RetryAfter(time.Now())
+	case ReasonQueueFull, ReasonQueueTimeout:
+		// Until a slot is free for one more: as many calls end in the mean time
+		// of one as there are slots.
+		l := c.bulkhead.limiter.Stats(c.begun)
+		return c.bulkhead.stats.meanHeld() * time.Duration(l.Depth+1) / time.Duration(max(1, l.Limit))
+	}
+	return 0
+}
+
+func requestID(r *http.Request) string {
+	if id := r.Header["X-Request-Id"]; len(id) > 0 {
+		return id[0]
+	}
+	return ""
+}

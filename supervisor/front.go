@@ -1,0 +1,80 @@
+package supervisor
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// front is the handler of the listeners: it cleans a request, names it, finds
+// its bulkhead, and answers itself when there is none.
+type front struct {
+	table    atomic.Pointer[table]
+	ids      *RequestIDs
+	trusted  atomic.Pointer[TrustedProxies]
+	stats    *bulkheadStats // of requests that reach no bulkhead
+	stopping atomic.Bool
+}
+
+// table is a router with the bulkheads it leads to, replaced as a whole.
+type table struct {
+	router    *Router
+	bulkheads []*Bulkhead
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if f.stopping.Load() {
+		// Each connection ends with an answer, not under a request (HTTP/2:
+		// net/http turns this into GOAWAY).
+		w.Header()["Connection"] = connectionClose
+	}
+	id := f.ids.Of(r.Header)
+	t := f.table.Load()
+	route, refusal := t.router.Route(r)
+	if refusal != nil {
+		f.refuse(w, r, id, t, refusal)
+		return
+	}
+	f.trusted.Load().Forward(r)
+	StripHopByHop(r.Header)
+	t.bulkheads[route.To].ServeHTTP(w, r)
+}
+
+var connectionClose = []string{"close"}
+
+func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *table, refusal *Refusal) {
+	begun := time.Now()
+	if cors := t.corsOf(r, refusal); cors != nil {
+		if cors.Preflight(w, r) {
+			return
+		}
+		cors.Allow(w.Header(), r.Header)
+	}
+	status := refusal.Status
+	if status == 0 {
+		status = refusal.Reason.Status()
+	}
+	p := Problem{Reason: refusal.Reason, Outcome: OutcomeRefused, Status: status, Detail: refusal.Detail, RequestID: id}
+	f.stats.metrics.request(status, OutcomeRefused).Inc()
+	f.stats.metrics.refused[reasonIndex[refusal.Reason]].Inc()
+	p.ServeHTTP(w, r)
+	f.stats.metrics.duration.Observe(time.Since(begun).Seconds())
+}
+
+// corsOf is the CORS of the bulkhead that the announced method of a preflight
+// leads to: a route for GET alone has none for OPTIONS.
+func (t *table) corsOf(r *http.Request, refusal *Refusal) *CORS {
+	method := PreflightMethod(r)
+	if method == "" || refusal.Reason != ReasonNoRoute {
+		return nil
+	}
+	target, bad := ParseTarget(r)
+	if bad != nil {
+		return nil
+	}
+	route := t.router.Match(method, r.Host, target.Path)
+	if route == nil {
+		return nil
+	}
+	return t.bulkheads[route.To].settings.Load().cors
+}

@@ -1,0 +1,152 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"commerce.example/coordinator/supervisor/breaker"
+)
+
+// report times an operation on one bulkhead and puts what it did into words.
+func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, error)) Report {
+	begun := time.Now()
+	r := Report{Action: action, Bulkheads: []string{name}}
+	b := s.find(name)
+	if b == nil {
+		r.Error = fmt.Sprintf("there is no bulkhead %q", name)
+		return r
+	}
+	b.operate.Lock()
+	defer b.operate.Unlock()
+	did, err := do(b)
+	r.Did = did
+	if err != nil {
+		r.Error = err.Error()
+	}
+	r.took(begun)
+	if err != nil {
+		s.log.Error("operation failed", "action", action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
+	} else {
+		s.log.Info(did, "action", action, "bulkhead", name, "took_ms", r.TookMS)
+	}
+	return r
+}
+
+func (r *Report) took(begun time.Time) {
+	r.Took = time.Since(begun)
+	r.TookMS = float64(r.Took.Microseconds()) / 1000
+}
+
+func (s *Supervisor) find(name string) *Bulkhead {
+	for _, b := range s.bulkheads() {
+		if b.settings.Load().Name == name {
+			return b
+		}
+	}
+	return nil
+}
+
+// Restart replaces every worker of a bulkhead, one after the other, each by one
+// that has proved itself ready. It ends a quarantine.
+func (s *Supervisor) Restart(ctx context.Context, name string) Report {
+	return s.report("restart", name, func(b *Bulkhead) (string, error) {
+		n, err := b.pool.Load().Restart(ctx)
+		return fmt.Sprintf("replaced %s", plural(n, "worker")), err
+	})
+}
+
+// Drain has a bulkhead take no new requests, and waits until those in flight
+// have ended, or ctx has.
+func (s *Supervisor) Drain(ctx context.Context, name string) Report {
+	return s.report("drain", name, func(b *Bulkhead) (string, error) {
+		b.draining.Store(true)
+		waited := b.inFlight()
+		for b.inFlight() > 0 {
+			if !sleep(ctx, 10*time.Millisecond) {
+				return fmt.Sprintf("takes no new requests; %d still in flight", b.inFlight()), context.Cause(ctx)
+			}
+		}
+		return fmt.Sprintf("drained, %s had been in flight", plural(waited, "request")), nil
+	})
+}
+
+func (b *Bulkhead) inFlight() int {
+	now := time.Now()
+	l := b.limiter.Stats(now)
+	return l.InFlight + l.Depth + b.upgrades.Stats(now).InFlight
+}
+
+// Resume ends a Drain.
+func (s *Supervisor) Resume(_ context.Context, name string) Report {
+	return s.report("resume", name, func(b *Bulkhead) (string, error) {
+		if !b.draining.Swap(false) {
+			return "was not drained", nil
+		}
+		return "takes requests again", nil
+	})
+}
+
+// Resize changes workers and limit, either or both, until the next reload.
+func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *int) Report {
+	return s.report("resize", name, func(b *Bulkhead) (string, error) {
+		set := *b.settings.Load()
+		switch {
+		case workers == nil && limit == nil:
+			return "", fmt.Errorf("neither workers nor limit is given")
+		case limit != nil && *limit < 1:
+			return "", fmt.Errorf("limit %d: at least 1 is needed", *limit)
+		case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
+			return "", fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+		}
+		did := ""
+		if limit != nil {
+			did = fmt.Sprintf("limit %d -> %d", set.Limit, *limit)
+			set.Limit = *limit
+			b.limiter.Resize(set.Limit, set.Queue)
+		}
+		if workers != nil {
+			if did != "" {
+				did += ", "
+			}
+			did += fmt.Sprintf("workers %d -> %d", set.Workers, *workers)
+			if err := b.pool.Load().Resize(ctx, *workers); err != nil {
+				b.settings.Store(&set)
+				return did, err
+			}
+			set.Workers = *workers
+		}
+		b.settings.Store(&set)
+		return did, nil
+	})
+}
+
+// ForceBreaker sets who decides about a bulkhead's breaker, until the next
+// reload.
+func (s *Supervisor) ForceBreaker(_ context.Context, name string, mode breaker.Mode) Report {
+	return s.report("breaker", name, func(b *Bulkhead) (string, error) {
+		now := time.Now()
+		was := b.breaker.Stats(now).State
+		b.breaker.SetMode(now, mode)
+		return fmt.Sprintf("breaker %s -> %s", was, b.breaker.Stats(now).State), nil
+	})
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// logBreaker writes a line when the breaker's state has changed.
+func (b *Bulkhead) logBreaker(log hclog.Logger, now time.Time) {
+	s := b.breaker.Stats(now)
+	if s.State == b.breakerSeen {
+		return
+	}
+	log.Warn("breaker "+s.State.String(), "bulkhead", b.settings.Load().Name, "was", b.breakerSeen.String(), "why", s.Why)
+	b.breakerSeen = s.State
+}

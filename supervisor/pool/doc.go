@@ -1,0 +1,25 @@
+// Package pool keeps the worker processes of one bulkhead alive.
+//
+// A Pool has N slots; a slot keeps one worker alive. Each slot is one goroutine
+// with one select loop that owns everything about its worker: start, probes,
+// surge restart, faults, backoff, quarantine, stop. Others send it messages.
+// A request takes a Lease on the ready worker that has the fewest, which keeps
+// a frozen one from collecting requests.
+//
+// # Faults and the restart budget
+//
+// A fault is an end that nobody asked for, a start that failed, a missed
+// liveness, or repeated violations of the protocol. While a slot is within its
+// budget, a worker that had been ready is replaced at once, and one that could
+// not start is tried again after 100 ms, doubling to 30 s. Beyond the budget
+// the slot is in quarantine: one attempt every 30 s at the most, and after it
+// one more fault within 60 s leads straight back. 60 s of health forgive all.
+// An operator's restart bypasses it. Nothing here ever escalates: the worst that
+// a pool can become is quarantined, and that is an answer, not an exit.
+//
+// # Stop
+//
+// Stop ends the slots; each drains its worker (no new leases, those held may
+// end), asks it to stop and kills it at the deadline. When Stop returns, no
+// process and no goroutine of the pool is left.
+package pool

@@ -1,0 +1,188 @@
+package supervisor
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/breaker"
+)
+
+// relayBuffer is also how much of an answer may wait for a slow reader after
+// its slot went back: what is read whole into it no longer holds the bulkhead.
+const relayBuffer = 64 << 10
+
+var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
+
+// relay hands the answer to the client as it comes: what is at hand goes out
+// before it waits for more.
+func (c *call) relay(resp *http.Response) {
+	body, _ := resp.Body.(*ipc.Body)
+	if body == nil { // written by hand, on a hijacked connection
+		c.relayRaw(resp)
+		return
+	}
+	c.writeHead(resp)
+	if body.Complete() {
+		c.complete(resp.StatusCode)
+		c.progress.Delivered = true
+		return
+	}
+	buf := relayBuffers.Get().(*[relayBuffer]byte)
+	defer relayBuffers.Put(buf)
+	for {
+		n, err := body.Read(buf[:])
+		if err == io.EOF {
+			c.complete(resp.StatusCode)
+		}
+		if n > 0 && !c.write(buf[:n], err == nil) {
+			return
+		}
+		switch err {
+		case nil:
+		case io.EOF:
+			copyTrailers(c.w.Header(), resp.Trailer)
+			if body.Uploading() {
+				_ = http.NewResponseController(c.w).Flush() // Close may take a moment
+			}
+			c.progress.Delivered = true
+			return
+		default:
+			c.broken(err)
+			return
+		}
+	}
+}
+
+// write reports false when the client is gone.
+func (c *call) write(p []byte, flush bool) bool {
+	c.writing.Store(true)
+	_, err := c.w.Write(p)
+	if err == nil && flush {
+		err = http.NewResponseController(c.w).Flush()
+	}
+	c.writing.Store(false)
+	c.moved.Add(int64(len(p)))
+	if err != nil {
+		c.broken(&exchange.Error{Fault: exchange.ClientGone, Err: err})
+	}
+	return err == nil
+}
+
+// broken records an answer that did not reach its end.
+func (c *call) broken(err error) {
+	if c.reason == "" {
+		c.problem(c.reasonOf(err), "")
+	}
+}
+
+// writeHead copies the head. Content-Type stays absent where the backend sent
+// none, and a body of unknown length stays one.
+func (c *call) writeHead(resp *http.Response) {
+	h := c.w.Header()
+	StripHopByHop(resp.Header)
+	for name, values := range resp.Header {
+		h[name] = values
+	}
+	if id := c.r.Header["X-Request-Id"]; id != nil {
+		h["X-Request-Id"] = id
+	}
+	switch {
+	case resp.ContentLength > 0 && h["Content-Length"] == nil:
+		h["Content-Length"] = []string{strconv.FormatInt(resp.ContentLength, 10)}
+	case resp.ContentLength < 0 && c.r.ProtoMajor == 1:
+		h["Transfer-Encoding"] = chunked
+	}
+	for name := range resp.Trailer {
+		h["Trailer"] = append(h["Trailer"], name)
+	}
+	c.status, c.written = resp.StatusCode, true
+	c.w.WriteHeader(resp.StatusCode)
+}
+
+var chunked = []string{"chunked"}
+
+// copyTrailers sets announced trailers under their name, and the others with
+// the prefix by which net/http knows them.
+func copyTrailers(h, trailer http.Header) {
+	announced := make(map[string]bool, len(h["Trailer"]))
+	for _, name := range h["Trailer"] {
+		announced[name] = true
+	}
+	for name, values := range trailer {
+		if !announced[name] {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = values
+	}
+}
+
+// complete gives back what the exchange held: the worker has handed over the
+// last byte, and how fast the client takes it concerns nobody else.
+func (c *call) complete(status int) {
+	c.progress.Complete = true
+	outcome := breaker.Success
+	if c.set.failed[status] {
+		outcome = breaker.Failure
+	}
+	c.ticket.Done(time.Now(), outcome)
+	c.giveBack()
+}
+
+// giveBack returns slot and lease. It may be called twice.
+func (c *call) giveBack() {
+	if c.leased {
+		c.leased = false
+		c.lease.Release()
+	}
+	if c.slot != nil {
+		c.slot.Release()
+		c.slot = nil
+		c.bulkhead.stats.hold(time.Since(c.admitted))
+	}
+}
+
+// relayRaw relays the answer of a handler that hijacked and did not switch
+// protocols.
+func (c *call) relayRaw(resp *http.Response) {
+	c.writeHead(resp)
+	buf := relayBuffers.Get().(*[relayBuffer]byte)
+	defer relayBuffers.Put(buf)
+	for {
+		n, err := resp.Body.Read(buf[:])
+		if n > 0 && !c.write(buf[:n], err == nil) {
+			return
+		}
+		if err == io.EOF {
+			c.complete(resp.StatusCode)
+			c.progress.Delivered = true
+			return
+		}
+		if err != nil {
+			c.broken(&exchange.Error{Fault: exchange.BackendReset, Err: err})
+			return
+		}
+	}
+}
+
+// end records the call. It runs also when a panic passes, which is how an
+// answer is cut.
+func (c *call) end() {
+	b := c.bulkhead
+	b.watch.remove(c)
+	outcome := breaker.Ignored
+	if c.reason != "" && c.reason.CountsAgainstBackend() {
+		outcome = breaker.Failure
+	}
+	now := time.Now()
+	c.ticket.Done(now, outcome)
+	c.giveBack()
+	b.stats.record(c, now)
+	if c.abort {
+		panic(http.ErrAbortHandler)
+	}
+}

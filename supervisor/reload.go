@@ -1,0 +1,285 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"commerce.example/coordinator/supervisor/pool"
+)
+
+// Reload reads the configuration again. A bad one is refused whole. A bulkhead
+// whose workers see a change gets new ones, which must be ready before the old
+// ones drain; if they are not, that bulkhead keeps its configuration. All other
+// changes are applied in place, and what has not changed is not touched.
+func (s *Supervisor) Reload(ctx context.Context) Report {
+	s.operate.Lock()
+	defer s.operate.Unlock()
+	begun := time.Now()
+	r := Report{Action: "reload", Bulkheads: []string{}}
+	err := s.reload(ctx, &r)
+	r.took(begun)
+	if err != nil {
+		r.Error = err.Error()
+		s.log.Error("reload failed", "error", err, "details", r.Details, "took_ms", r.TookMS)
+	} else {
+		s.log.Info("reloaded", "did", r.Did, "details", r.Details, "took_ms", r.TookMS)
+	}
+	return r
+}
+
+func (s *Supervisor) reload(ctx context.Context, r *Report) error {
+	if s.options.Load == nil {
+		return errors.New("this supervisor has no configuration to read again")
+	}
+	if state := *s.state.Load(); state != stateReady {
+		return fmt.Errorf("the supervisor is %s", state)
+	}
+	config, err := s.options.Load()
+	if err != nil {
+		r.Details = strings.Split(err.Error(), "\n")
+		return errors.New("the configuration has mistakes; the running one stays")
+	}
+	r.Details = append(r.Details, s.keepFixed(&config)...)
+
+	plan := s.plan(config)
+	kept := s.startNewPools(ctx, plan)
+	r.Details = append(r.Details, kept...)
+	next := make([]BulkheadConfig, len(plan.revisions))
+	for i, c := range plan.revisions {
+		next[i] = c.to
+	}
+	router, err := NewRouter(routesOf(next))
+	if err != nil {
+		s.abandon(plan)
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
+	s.commit(plan, router, config, next)
+	r.Bulkheads = plan.touched()
+	r.Did = plan.summary()
+	if len(kept) > 0 {
+		return fmt.Errorf("%s kept the old configuration", plural(len(kept), "bulkhead"))
+	}
+	return nil
+}
+
+// keepFixed keeps what only a new process can change, and says so.
+func (s *Supervisor) keepFixed(c *Config) (said []string) {
+	old := s.config.Load()
+	keep := func(name string, differs bool) {
+		if differs {
+			said = append(said, name+" changed: it takes effect when the supervisor is started anew")
+		}
+	}
+	keep("COORDINATOR_LISTEN", !slices.Equal(c.Listen, old.Listen))
+	keep("COORDINATOR_TLS_CERT, _TLS_KEY", c.TLSCert != old.TLSCert || c.TLSKey != old.TLSKey)
+	keep("COORDINATOR_ADMIN_LISTEN", c.AdminListen != old.AdminListen)
+	keep("COORDINATOR_ADMIN_SOCKET", c.AdminSocket != old.AdminSocket)
+	keep("COORDINATOR_ADMIN_TOKEN", c.AdminToken != old.AdminToken)
+	keep("COORDINATOR_STATE_DIR", c.StateDir != old.StateDir || c.RuntimeDir != old.RuntimeDir)
+	c.Listen, c.TLSCert, c.TLSKey = old.Listen, old.TLSCert, old.TLSKey
+	c.AdminListen, c.AdminSocket, c.AdminToken = old.AdminListen, old.AdminSocket, old.AdminToken
+	c.StateDir, c.RuntimeDir = old.StateDir, old.RuntimeDir
+	return said
+}
+
+// revision is one bulkhead's part of a reload.
+type revision struct {
+	bulkhead *Bulkhead // nil until commit for one that is new
+	from, to BulkheadConfig
+	added    bool
+	pool     *pool.Pool // new workers; nil: the old ones do
+	kept     bool       // they did not get ready
+}
+
+type reloadPlan struct {
+	revisions []*revision
+	removed   []*Bulkhead
+}
+
+func (s *Supervisor) plan(config Config) *reloadPlan {
+	p := &reloadPlan{}
+	for _, c := range config.Bulkheads {
+		b := s.find(c.Name)
+		if b == nil {
+			p.revisions = append(p.revisions, &revision{to: c, added: true})
+			continue
+		}
+		p.revisions = append(p.revisions, &revision{bulkhead: b, from: b.settings.Load().BulkheadConfig, to: c})
+	}
+	for _, b := range s.bulkheads() {
+		name := b.settings.Load().Name
+		if !slices.ContainsFunc(config.Bulkheads, func(c BulkheadConfig) bool { return c.Name == name }) {
+			p.removed = append(p.removed, b)
+		}
+	}
+	return p
+}
+
+// needsWorkers reports whether the workers of a bulkhead would see the change,
+// or have too few connections for it.
+func (c *revision) needsWorkers() bool {
+	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.from.conns()
+}
+
+func (c *revision) changed() bool { return c.added || !reflect.DeepEqual(c.from, c.to) }
+
+// startNewPools starts the new workers that the plan needs, all at once, and
+// waits for them. It returns what to say of those that did not get ready.
+func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []string) {
+	now := time.Now()
+	for _, c := range p.revisions {
+		if c.added {
+			c.bulkhead = newBulkhead(c.to, newBulkheadStats(s.metrics, c.to.Name, now), now)
+		}
+		if c.needsWorkers() {
+			c.pool = s.newPool(c.bulkhead, c.to)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	for _, c := range p.revisions {
+		if c.pool == nil {
+			continue
+		}
+		select {
+		case <-c.pool.Tried():
+		case <-ctx.Done():
+		}
+		if c.added {
+			continue // nothing to fall back to: it comes as it is
+		}
+		if why := notReady(c.pool.Status()); why != "" {
+			kept = append(kept, fmt.Sprintf("%s: keeps its old configuration: %s", c.to.Name, why))
+			s.discard(c.pool)
+			c.pool, c.kept, c.to = nil, true, c.from
+		}
+	}
+	return kept
+}
+
+// notReady says why not every slot has a worker.
+func notReady(workers []pool.Status) string {
+	for _, w := range workers {
+		if w.State != pool.Ready {
+			return fmt.Sprintf("the new worker of slot %d did not get ready: %s", w.Slot, w.Why)
+		}
+	}
+	return ""
+}
+
+// discard ends a pool that served nobody.
+func (s *Supervisor) discard(p *pool.Pool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = p.Stop(ctx)
+}
+
+// abandon undoes startNewPools.
+func (s *Supervisor) abandon(p *reloadPlan) {
+	for _, c := range p.revisions {
+		if c.pool != nil {
+			s.discard(c.pool)
+		}
+		if c.added {
+			s.metrics.forget(c.to.Name)
+		}
+	}
+}
+
+// commit makes the plan the running configuration: requests that come from now
+// on see all of it.
+func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next []BulkheadConfig) {
+	t := &table{router: router}
+	var old []*pool.Pool
+	for _, c := range p.revisions {
+		b := c.bulkhead
+		if !c.kept {
+			b.apply(c.to)
+		}
+		if c.pool != nil {
+			if before := b.pool.Swap(c.pool); before != nil {
+				old = append(old, before)
+			}
+		}
+		t.bulkheads = append(t.bulkheads, b)
+	}
+	config.Bulkheads = next
+	s.config.Store(&config)
+	s.applyFrontLimits(&config)
+	s.front.table.Store(t)
+
+	for _, c := range p.revisions {
+		if !c.kept && c.pool == nil && c.from.Workers != c.to.Workers {
+			ctx, cancel := context.WithTimeout(context.Background(), startWait)
+			if err := c.bulkhead.pool.Load().Resize(ctx, c.to.Workers); err != nil {
+				s.log.Error("resize", "bulkhead", c.to.Name, "error", err)
+			}
+			cancel()
+		}
+	}
+	for _, before := range old {
+		s.retire(before, config.DrainTimeout, func() {})
+	}
+	for _, b := range p.removed {
+		s.retire(b.pool.Load(), config.DrainTimeout, func() { s.metrics.forget(b.settings.Load().Name) })
+	}
+}
+
+// retire drains a pool that no request finds any more, aside.
+func (s *Supervisor) retire(p *pool.Pool, timeout time.Duration, then func()) {
+	s.retiring.Go(func() {
+		ctx, cancel := context.WithTimeout(s.hard, max(timeout, time.Second))
+		defer cancel()
+		_ = p.Stop(ctx)
+		then()
+	})
+}
+
+// apply changes in place what workers do not see.
+func (b *Bulkhead) apply(c BulkheadConfig) {
+	now := time.Now()
+	b.settings.Store(newSettings(c))
+	b.limiter.Resize(c.Limit, c.Queue)
+	b.upgrades.Resize(c.UpgradeLimit, 0)
+	b.breaker.Configure(now, c.Breaker)
+	b.breaker.SetMode(now, c.BreakerMode)
+}
+
+func (p *reloadPlan) touched() []string {
+	names := []string{}
+	for _, c := range p.revisions {
+		if c.changed() {
+			names = append(names, c.to.Name)
+		}
+	}
+	for _, b := range p.removed {
+		names = append(names, b.settings.Load().Name)
+	}
+	return names
+}
+
+func (p *reloadPlan) summary() string {
+	var added, renewed, inPlace int
+	for _, c := range p.revisions {
+		switch {
+		case c.added:
+			added++
+		case c.pool != nil:
+			renewed++
+		case c.changed() && !c.kept:
+			inPlace++
+		}
+	}
+	return fmt.Sprintf("added %d, new workers for %d, changed in place %d, removed %d, untouched %d",
+		added, renewed, inPlace, len(p.removed), len(p.revisions)-added-renewed-inPlace)
+}
+
+// conns is how many data connections a worker of c may need. Far more than the
+// limit, so that an operator can raise that without new workers: an unused one
+// costs 64 bytes of memory that nobody touches.
+func (c BulkheadConfig) conns() uint32 { return uint32(max(1024, 2*(c.Limit+c.UpgradeLimit))) }

@@ -1,0 +1,80 @@
+package supervisor
+
+import (
+	"crypto/tls"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 120 * time.Second
+	// headBytes is above the front's own limits, which answer with problem
+	// details; net/http answers in plain text.
+	headBytes = MaxTargetBytes + MaxFieldBytes + 16<<10
+	streams   = 100 // of one HTTP/2 connection
+)
+
+// newServer is the front's HTTP server: HTTP/1.1, and HTTP/2 over TLS and with
+// prior knowledge.
+func (s *Supervisor) newServer(c *Config) (*http.Server, error) {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	srv := &http.Server{
+		Handler:                      &s.front,
+		Protocols:                    protocols,
+		ReadHeaderTimeout:            headerTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               headBytes,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is routed like all else
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: streams,
+			// All streams' windows together stay under the connection's, or an
+			// upload that one bulkhead does not read would stall the others.
+			MaxReceiveBufferPerStream:     32 << 10,
+			MaxReceiveBufferPerConnection: 4 << 20,
+		},
+		ErrorLog:  log.New(serverErrors{s.log}, "", 0),
+		ConnState: s.connState,
+	}
+	if c.TLSCert == "" {
+		return srv, nil
+	}
+	cert, err := newCertificate(c.TLSCert, c.TLSKey, func(err error) { s.log.Error("certificate not replaced", "error", err) })
+	if err != nil {
+		return nil, err
+	}
+	srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
+	return srv, nil
+}
+
+// connState counts the connections that a drain waits for.
+func (s *Supervisor) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.conns.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		s.conns.Add(-1)
+	}
+}
+
+// serverErrors logs what net/http says of its connections, which any client can
+// cause.
+type serverErrors struct{ log hclog.Logger }
+
+func (e serverErrors) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	if strings.Contains(line, "panic serving") {
+		e.log.Error("front", "error", line)
+	} else {
+		e.log.Debug("front", "error", line)
+	}
+	return len(p), nil
+}

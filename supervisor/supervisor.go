@@ -1,0 +1,321 @@
+package supervisor
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
+
+	"commerce.example/coordinator/ipc/exchange"
+)
+
+// Options of a Supervisor. Config and BuiltIn are needed.
+type Options struct {
+	Config  Config
+	BuiltIn BuiltIn
+	Version string       // shown by status
+	Log     hclog.Logger // nil: none
+	// LogDropped is how many log lines were lost so far; nil: none ever are.
+	LogDropped func() uint64
+	// Load reads the configuration again, for Reload; nil: Reload is refused.
+	Load func() (Config, error)
+	// Serving is called once the front serves, and Stopping when the drain
+	// begins: for a service manager that wants to know.
+	Serving  func()
+	Stopping func()
+}
+
+// Supervisor is the parent process: it holds the listeners, the router and the
+// bulkheads. New makes one, Run is its life. The other methods are safe for
+// concurrent use while it runs.
+type Supervisor struct {
+	options Options
+	builtIn BuiltIn
+	log     hclog.Logger
+	config  atomic.Pointer[Config]
+	since   time.Time
+
+	generation *generation
+	front      front
+	limits     connLimits
+	metrics    *metrics
+	server     *http.Server
+	listeners  []*limitedListener
+	conns      atomic.Int64 // open on the front, upgraded ones not counted
+
+	state  atomic.Pointer[string]
+	ticked atomic.Uint64 // by the watch
+
+	operate  sync.Mutex      // one reload at a time, and none during the stop
+	retiring sync.WaitGroup  // pools that a reload replaced
+	hard     context.Context // ends every drain
+}
+
+// The states of a Supervisor.
+const (
+	stateStarting = "starting"
+	stateReady    = "ready"
+	stateDraining = "draining"
+)
+
+// New checks what can be checked without taking anything.
+func New(o Options) (*Supervisor, error) {
+	if o.Log == nil {
+		o.Log = hclog.NewNullLogger()
+	}
+	s := &Supervisor{options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics()}
+	s.setState(stateStarting)
+	s.config.Store(&o.Config)
+	s.front.ids = NewRequestIDs()
+	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
+	s.applyFrontLimits(&o.Config)
+	router, err := NewRouter(routesOf(o.Config.Bulkheads))
+	if err != nil {
+		return nil, err
+	}
+	s.front.table.Store(&table{router: router})
+	s.metrics.registry.MustRegister(newGauges(s.bulkheads))
+	if o.LogDropped != nil {
+		s.metrics.countDropped(o.LogDropped)
+	}
+	return s, nil
+}
+
+func routesOf(bulkheads []BulkheadConfig) []RouteTo {
+	var routes []RouteTo
+	for i, b := range bulkheads {
+		for _, r := range b.Routes {
+			routes = append(routes, RouteTo{Route: r, To: i, Raw: b.RawPath})
+		}
+	}
+	return routes
+}
+
+func (s *Supervisor) setState(state string) { s.state.Store(&state) }
+
+func (s *Supervisor) bulkheads() []*Bulkhead { return s.front.table.Load().bulkheads }
+
+// applyFrontLimits sets what a reload may change at the front.
+func (s *Supervisor) applyFrontLimits(c *Config) {
+	trusted := TrustedProxies(c.TrustedProxies)
+	s.front.trusted.Store(&trusted)
+	s.limits.all.Store(int64(c.Conns))
+	s.limits.perClient.Store(int64(c.ConnsPerClient))
+}
+
+// startWait bounds how long the front waits for the first workers: a pool that
+// takes longer answers no_worker meanwhile.
+const startWait = 15 * time.Second
+
+// Run serves until ctx ends, then drains and returns. hard cuts the drain short.
+// The error says what could not be started; nothing is left running then.
+func (s *Supervisor) Run(ctx, hard context.Context) error {
+	config := s.config.Load()
+	gen, err := openGeneration(config.StateDir, config.RuntimeDir)
+	if err != nil {
+		return err
+	}
+	defer gen.close()
+	s.generation, s.hard = gen, hard
+	if err := s.listen(config); err != nil {
+		return err
+	}
+	admin, err := s.serveAdmin(config)
+	if err != nil {
+		s.closeListeners()
+		return err
+	}
+	defer admin.close()
+
+	router := s.front.table.Load().router
+	bulkheads := make([]*Bulkhead, len(config.Bulkheads))
+	for i, c := range config.Bulkheads {
+		bulkheads[i] = s.start(c)
+	}
+	s.front.table.Store(&table{router: router, bulkheads: bulkheads})
+	stopWatch := s.startWatch()
+	defer stopWatch()
+	s.awaitWorkers(ctx, bulkheads)
+
+	served := s.serve()
+	s.setState(stateReady)
+	s.log.Info("serving", "listen", config.Listen, "bulkheads", len(bulkheads))
+	if s.options.Serving != nil {
+		s.options.Serving()
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-served:
+		err = fmt.Errorf("front: %w", err)
+	}
+	s.stop(hard)
+	return err
+}
+
+// start makes a bulkhead and begins to start its workers.
+func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
+	now := time.Now()
+	b := newBulkhead(c, newBulkheadStats(s.metrics, c.Name, now), now)
+	b.pool.Store(s.newPool(b, c))
+	return b
+}
+
+func (s *Supervisor) awaitWorkers(ctx context.Context, bulkheads []*Bulkhead) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	for _, b := range bulkheads {
+		select {
+		case <-b.pool.Load().Tried():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Supervisor) listen(c *Config) error {
+	lns, err := listen(c.Listen)
+	if err != nil {
+		return err
+	}
+	s.limits.by = make(map[netip.Addr]int64)
+	s.limits.trusted = &s.front.trusted
+	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
+	s.limits.refused = refused.Inc
+	for _, ln := range lns {
+		s.listeners = append(s.listeners, &limitedListener{Listener: ln, limits: &s.limits, tls: c.TLSCert != ""})
+	}
+	s.server, err = s.newServer(c)
+	if err != nil {
+		s.closeListeners()
+	}
+	return err
+}
+
+func (s *Supervisor) closeListeners() {
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+}
+
+// serve serves all listeners, and returns where the first failure arrives.
+func (s *Supervisor) serve() <-chan error {
+	var g errgroup.Group
+	for _, ln := range s.listeners {
+		g.Go(func() error {
+			err := error(nil)
+			if ln.tls {
+				err = s.server.ServeTLS(ln, "", "")
+			} else {
+				err = s.server.Serve(ln)
+			}
+			if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		})
+	}
+	failed := make(chan error, 1)
+	go func() {
+		if err := g.Wait(); err != nil {
+			failed <- err
+		}
+	}()
+	return failed
+}
+
+// startWatch runs the ticks of all bulkheads until the function it returns is
+// called.
+func (s *Supervisor) startWatch() (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			case now := <-tick.C:
+				s.ticked.Add(1)
+				for _, b := range s.bulkheads() {
+					b.watch.tick(now)
+					if n%5 == 0 {
+						b.logBreaker(s.log, now)
+					}
+				}
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+// silentFor is how long a connection without a request stays open in a drain.
+const silentFor = 5 * time.Second
+
+// stop drains, in the reverse order of the start, each step with a deadline.
+func (s *Supervisor) stop(hard context.Context) {
+	s.operate.Lock()
+	defer s.operate.Unlock()
+	config := s.config.Load()
+	s.setState(stateDraining)
+	if s.options.Stopping != nil {
+		s.options.Stopping()
+	}
+	s.log.Info("draining", "delay", config.DrainDelay, "timeout", config.DrainTimeout)
+	sleep(hard, config.DrainDelay)
+
+	drain, cancel := context.WithTimeout(hard, cmp.Or(config.DrainTimeout, time.Millisecond))
+	defer cancel()
+	s.front.stopping.Store(true)
+	for _, ln := range s.listeners {
+		ln.shutGracefully()
+	}
+	s.awaitConns(drain)
+	if err := s.server.Shutdown(drain); err != nil {
+		s.log.Warn("drain overran: requests in flight are cut", "timeout", config.DrainTimeout)
+		for _, b := range s.bulkheads() {
+			b.watch.cancelAll(exchange.Deadline)
+		}
+		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = s.server.Shutdown(last) // so that they can be told
+		cancel()
+		s.server.Close()
+	}
+	var pools sync.WaitGroup
+	for _, b := range s.bulkheads() {
+		pools.Go(func() { _ = b.pool.Load().Stop(drain) })
+	}
+	pools.Wait()
+	s.retiring.Wait()
+	s.log.Info("stopped")
+}
+
+// awaitConns gives each connection the time to have its next answer say that it
+// ends: a client that is not told sends its next request into a closing one.
+func (s *Supervisor) awaitConns(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, silentFor)
+	defer cancel()
+	for s.conns.Load() > 0 && sleep(ctx, 10*time.Millisecond) {
+	}
+}
+
+// sleep reports whether ctx lasted that long.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,102 @@
+package supervisor
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"commerce.example/coordinator/ipc/exchange"
+)
+
+// watchEvery is how late a deadline may be kept, and a client's leaving noticed.
+const watchEvery = 20 * time.Millisecond
+
+// watchlist is the calls of one bulkhead that wait for somebody. A tick looks at
+// them all; a timer and a context for each would cost more than the exchange.
+type watchlist struct {
+	mu    sync.Mutex
+	calls []*call
+}
+
+func (l *watchlist) add(c *call) {
+	l.mu.Lock()
+	c.place = len(l.calls)
+	l.calls = append(l.calls, c)
+	l.mu.Unlock()
+}
+
+func (l *watchlist) remove(c *call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.place < 0 {
+		return
+	}
+	last := len(l.calls) - 1
+	moved := l.calls[last]
+	l.calls[c.place], moved.place = moved, c.place
+	l.calls[last] = nil
+	l.calls = l.calls[:last]
+	c.place = -1
+}
+
+// tick never blocks: to end a call is to close its connection.
+func (l *watchlist) tick(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.calls {
+		c.look(now)
+	}
+}
+
+// cancelAll ends every call in flight: the drain's time is over.
+func (l *watchlist) cancelAll(fault exchange.Fault) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.calls {
+		c.cancel(fault)
+	}
+}
+
+// look is one look of the watch at a call.
+func (c *call) look(now time.Time) {
+	switch {
+	case c.r.Context().Err() != nil:
+		c.cancel(exchange.ClientGone)
+	case !c.ends.IsZero() && now.After(c.ends):
+		c.cancel(c.whoHoldsUp())
+	case !c.headed.Load():
+		if now.After(c.deadline) {
+			c.cancel(c.whoHoldsUp())
+		} else if !c.slowAt.IsZero() && now.After(c.slowAt) {
+			c.slowAt = time.Time{}
+			c.ticket.Overdue(now)
+		}
+	default:
+		c.lookIdle(now)
+	}
+}
+
+// lookIdle ends a body of which nothing has moved, either way, for long.
+func (c *call) lookIdle(now time.Time) {
+	seen := c.moved.Load()
+	if x := c.current(); x != nil {
+		seen += x.Uploaded()
+	}
+	switch {
+	case seen != c.seen || c.seenAt.IsZero():
+		c.seen, c.seenAt = seen, now
+	case c.set.IdleTimeout > 0 && now.Sub(c.seenAt) > c.set.IdleTimeout:
+		c.cancel(c.whoHoldsUp())
+		if c.writing.Load() {
+			_ = http.NewResponseController(c.w).SetWriteDeadline(now)
+		}
+	}
+}
+
+// whoHoldsUp blames the client when it is waited for.
+func (c *call) whoHoldsUp() exchange.Fault {
+	if x := c.current(); c.writing.Load() || x != nil && x.AwaitsBody() {
+		return exchange.ClientTimeout
+	}
+	return exchange.Deadline
+}

@@ -1,0 +1,123 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/ipc/process"
+	"commerce.example/coordinator/supervisor/pool"
+)
+
+// BuiltIn says how to start a worker of a built-in kind: the binary, and its
+// arguments with the name first. ok is false for a kind that there is not.
+type BuiltIn func(kind, bulkhead string, slot int) (path string, args []string, ok bool)
+
+// newPool starts the workers of a bulkhead's configuration.
+func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
+	log := s.log.With("bulkhead", c.Name)
+	return pool.New(pool.Config{
+		Size: c.Workers,
+		Budget: func() pool.Budget {
+			now := b.settings.Load().RestartBudget
+			return pool.Budget{Faults: now.Faults, Per: now.Per}
+		},
+		DrainTimeout: func() time.Duration { return s.config.Load().DrainTimeout },
+		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(c, slot, log) },
+		Observe:      func(e pool.Event) { b.observe(e, log) },
+	})
+}
+
+// workerSpec is how a worker of c is started. Its environment is made of
+// nothing but its settings and the variables of its bulkhead.
+func (s *Supervisor) workerSpec(c BulkheadConfig, slot int, log hclog.Logger) (ipc.Spec, error) {
+	path, args, ok := s.builtIn(c.Worker.Kind, c.Name, slot)
+	if !ok {
+		path, args = c.Worker.Kind, []string{c.Worker.Kind, "--bulkhead=" + c.Name, "--slot=" + strconv.Itoa(slot)}
+	}
+	env, err := workerEnv(c)
+	if err != nil {
+		return ipc.Spec{}, err
+	}
+	return ipc.Spec{
+		Path: path, Args: args, Env: env, SocketDir: s.generation.dir,
+		Conns: c.conns(),
+		Line: func(l process.Line) {
+			line := log.With("slot", slot, "stream", l.Stream)
+			if l.Dropped > 0 {
+				line.Warn("worker output dropped", "lines", l.Dropped)
+			}
+			if l.Text != "" {
+				line.Info("worker output", "line", l.Text, "cut", l.Cut)
+			}
+		},
+	}, nil
+}
+
+// workerEnv is the environment of c's workers: WORKER_* tells them their
+// settings. Files named by BULKHEAD_X_ENV_FOO_FILE are read anew at each start,
+// so that a secret can be rotated by a restart.
+func workerEnv(c BulkheadConfig) ([]string, error) {
+	env := []string{"WORKER_BULKHEAD=" + c.Name}
+	set := func(name, value string) {
+		if value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	w := c.Worker
+	set("WORKER_BACKEND", w.Backend)
+	set("WORKER_STRIP_PREFIX", w.StripPrefix)
+	if w.PreserveHost {
+		set("WORKER_PRESERVE_HOST", "true")
+	}
+	set("WORKER_BACKEND_CA", w.BackendCA)
+	set("WORKER_BACKEND_CERT", w.BackendCert)
+	set("WORKER_BACKEND_KEY", w.BackendKey)
+	if w.BackendConnAge > 0 {
+		set("WORKER_BACKEND_CONN_MAX_AGE", w.BackendConnAge.String())
+	}
+	for name, value := range w.Env {
+		env = append(env, name+"="+value)
+	}
+	for name, file := range w.EnvFiles {
+		value, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("variable %s of the workers: %w", name, err)
+		}
+		env = append(env, name+"="+strings.TrimRight(string(value), "\r\n"))
+	}
+	return env, nil
+}
+
+// observe turns what happens in a pool into log lines and metrics.
+func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
+	m := b.stats.metrics
+	log = log.With("slot", e.Slot)
+	if e.Pid != 0 {
+		log = log.With("pid", e.Pid)
+	}
+	switch e.Kind {
+	case pool.Started:
+		m.startSeconds.Observe(e.Took.Seconds())
+		log.Info("worker ready", "took_ms", e.Took.Milliseconds())
+	case pool.Faulted:
+		m.restarts[e.Cause].Inc()
+		b.restartCount.Add(1)
+		log.Error("worker lost", "cause", e.Cause, "error", e.Err, "next_start_ms", e.Wait.Milliseconds())
+	case pool.Quarantine:
+		log.Error("slot quarantined: its workers used up the restart budget", "error", e.Err, "next_start_ms", e.Wait.Milliseconds())
+	case pool.Replaced:
+		m.restarts[e.Cause].Inc()
+		b.restartCount.Add(1)
+		log.Info("worker replaced, draining", "cause", e.Cause)
+	case pool.StopOverrun:
+		log.Warn("worker did not stop in time and was killed", "stacks", string(e.Stacks))
+	case pool.Ended:
+		log.Info("worker ended", "error", e.Err)
+	}
+}
