@@ -1,48 +1,73 @@
 package supervisor
 
 import (
-	"crypto/tls"
 	"fmt"
 	"net"
 	"os"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// listen opens the front's listeners. On an error none is left open.
-func listen(addresses []string) (_ []net.Listener, err error) {
-	var lns []net.Listener
+// frontListener is a listener and the name under which it is handed on.
+type frontListener struct {
+	net.Listener
+	name string
+}
+
+// listen opens the front's listeners, or takes over those that were handed
+// down. On an error none is left open.
+func listen(addresses []string, h *Handover) (opened []frontListener, err error) {
 	defer func() {
 		if err != nil {
-			closeAll(lns)
+			for _, ln := range opened {
+				ln.Close()
+			}
 		}
 	}()
 	for _, address := range addresses {
-		switch {
-		case address == "systemd" || strings.HasPrefix(address, "systemd:"):
-			handed, err := fromSystemd(address)
-			if err != nil {
-				return lns, err
-			}
-			lns = append(lns, handed...)
-		case strings.HasPrefix(address, "unix:"):
-			ln, err := listenUnix(strings.TrimPrefix(address, "unix:"), 0o666)
-			if err != nil {
-				return lns, fmt.Errorf("COORDINATOR_LISTEN=%s: %w", address, err)
-			}
-			lns = append(lns, ln)
-		default:
-			ln, err := net.Listen("tcp", address)
-			if err != nil {
-				return lns, fmt.Errorf("COORDINATOR_LISTEN=%s: %w; is the address another program's?", address, err)
-			}
-			lns = append(lns, ln)
+		lns, err := listenOn(address, h)
+		if err != nil {
+			return opened, err
+		}
+		for i, ln := range lns {
+			opened = append(opened, frontListener{ln, fmt.Sprintf("%s%s %d", frontFile, address, i)})
 		}
 	}
-	return lns, nil
+	return opened, nil
+}
+
+// listenOn opens one address, which may stand for several sockets of a service
+// manager.
+func listenOn(address string, h *Handover) (lns []net.Listener, err error) {
+	for i := 0; ; i++ {
+		ln, err := h.listener(fmt.Sprintf("%s%s %d", frontFile, address, i))
+		if err != nil {
+			return nil, err
+		}
+		if ln == nil {
+			break
+		}
+		lns = append(lns, ln)
+	}
+	if len(lns) > 0 {
+		return lns, nil
+	}
+	switch {
+	case address == "systemd" || strings.HasPrefix(address, "systemd:"):
+		return fromSystemd(address)
+	case strings.HasPrefix(address, "unix:"):
+		ln, err := listenSocket(strings.TrimPrefix(address, "unix:"), 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: %w", address, err)
+		}
+		return []net.Listener{ln}, nil
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: %w; is the address another program's?", address, err)
+	}
+	return []net.Listener{ln}, nil
 }
 
 func closeAll(lns []net.Listener) {
@@ -71,81 +96,4 @@ func fromSystemd(address string) ([]net.Listener, error) {
 		return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: no such socket was handed down (LISTEN_FDNAMES=%s)", address, os.Getenv("LISTEN_FDNAMES"))
 	}
 	return lns, nil
-}
-
-// listenUnix takes the path over from a process that is gone, never from one
-// that answers.
-func listenUnix(path string, mode os.FileMode) (net.Listener, error) {
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("another process answers on the socket %s", path)
-	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		_ = os.Remove(path)
-	}
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, mode); err != nil {
-		ln.Close()
-		return nil, err
-	}
-	return ln, nil
-}
-
-// certificate serves a key pair and reads it again when its files change.
-type certificate struct {
-	certFile, keyFile string
-	warn              func(error)
-
-	mu      sync.Mutex
-	pair    *tls.Certificate
-	changed time.Time // of the files that pair is from
-	looked  time.Time
-}
-
-// lookEvery is how often a handshake looks at the files.
-const lookEvery = time.Second
-
-func newCertificate(certFile, keyFile string, warn func(error)) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, warn: warn}
-	return c, c.load(time.Now())
-}
-
-func (c *certificate) load(now time.Time) error {
-	changed := latest(c.certFile, c.keyFile)
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	c.looked = now
-	if err != nil {
-		return fmt.Errorf("COORDINATOR_TLS_CERT=%s, COORDINATOR_TLS_KEY=%s: %w", c.certFile, c.keyFile, err)
-	}
-	c.pair, c.changed = &pair, changed
-	return nil
-}
-
-// get implements tls.Config.GetCertificate. A pair that cannot be read, as in
-// the middle of its replacement, leaves the old one in use.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.looked) > lookEvery {
-		c.looked = now
-		if latest(c.certFile, c.keyFile).After(c.changed) {
-			if err := c.load(now); err != nil {
-				c.warn(err)
-			}
-		}
-	}
-	return c.pair, nil
-}
-
-func latest(files ...string) time.Time {
-	var t time.Time
-	for _, file := range files {
-		if info, err := os.Stat(file); err == nil && info.ModTime().After(t) {
-			t = info.ModTime()
-		}
-	}
-	return t
 }

@@ -27,7 +27,7 @@ func (s *Supervisor) Status() Status {
 func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 	set := b.settings.Load()
 	l, br := b.limiter.Stats(now), b.breaker.Stats(now)
-	latency, rate := b.stats.latency.Snapshot(now)
+	latency, served := b.stats.latency.Snapshot(now)
 	out := BulkheadStatus{
 		Name: set.Name, Owner: set.Owner, Runbook: set.Runbook,
 		Restarts: b.restarts(),
@@ -37,7 +37,7 @@ func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 			State: br.State.String(), Mode: string(br.Mode), Why: br.Why, Since: br.Since,
 			RetryAfterSeconds: br.RetryAfter.Seconds(), Calls: br.Calls, Failures: br.Failures, Slow: br.Slow,
 		},
-		RequestsPerSecond: rate,
+		RequestsPerSecond: b.stats.rate(now, served, latency.Count()),
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
 		Refused: b.stats.refusedLastMinute(now),
 	}
@@ -75,6 +75,16 @@ func (b *Bulkhead) health(workers []pool.Status) (state, why string) {
 	return "starting", why
 }
 
+// ready is how many workers are.
+func (b *Bulkhead) ready() (n int) {
+	for _, w := range b.pool.Load().Status() {
+		if w.State == pool.Ready {
+			n++
+		}
+	}
+	return n
+}
+
 // restarts is how often workers were lost or replaced, all causes together.
 func (b *Bulkhead) restarts() uint64 { return b.restartCount.Load() }
 
@@ -84,16 +94,10 @@ func (s *Supervisor) Ready() (ok bool, degraded []string, why string) {
 	state := *s.state.Load()
 	serving := 0
 	for _, b := range s.bulkheads() {
-		workers := b.pool.Load().Status()
-		if health, _ := b.health(workers); health != "ready" || !b.breaker.Peek(time.Now()) {
+		if health, _ := b.health(b.pool.Load().Status()); health != "ready" || !b.breaker.Peek(time.Now()) {
 			degraded = append(degraded, b.settings.Load().Name)
 		}
-		for _, w := range workers {
-			if w.State == pool.Ready {
-				serving++
-				break
-			}
-		}
+		serving += min(1, b.ready())
 	}
 	switch {
 	case state != stateReady:

@@ -96,6 +96,9 @@ func play(t *testing.T, binary demoBinary, args ...string) (story.Account, int) 
 	if err := json.Unmarshal(out.Bytes(), &account); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.Bytes(), errs.Bytes())
 	}
+	if out := errs.String(); out != "" {
+		t.Log(out)
+	}
 	for _, p := range account.Phases {
 		t.Logf("%-10s the machine was late: %+v", p.Name, p.Late)
 		for _, f := range p.Bulkheads {
@@ -207,12 +210,17 @@ func (d *runningDemo) read(text string) string {
 	}
 }
 
-// run runs a command in the demo's folder, by the name that the demo gives it.
-func (d *runningDemo) run(args ...string) string {
-	d.t.Helper()
+// command is one in the demo's folder, by the name that the demo gives it.
+func (d *runningDemo) command(args ...string) *exec.Cmd {
 	cmd := d.binary.command(args...)
 	cmd.Path, cmd.Dir = filepath.Join(d.dir, "coordinator"), d.dir
-	out, err := cmd.CombinedOutput()
+	return cmd
+}
+
+// run runs one that must succeed.
+func (d *runningDemo) run(args ...string) string {
+	d.t.Helper()
+	out, err := d.command(args...).CombinedOutput()
 	if err != nil {
 		d.t.Fatalf("%v: %v\n%s", args, err, out)
 	}
@@ -271,6 +279,12 @@ func testDemoInteractive(t *testing.T, binary demoBinary) {
 	d.run("demo", "fault", "orders", "up", "--dir", d.dir)
 	if status, body := d.get(demoOrders); status != http.StatusOK {
 		t.Errorf("up again: %d %s", status, body)
+	}
+
+	// It waits for its coordinator, which must not leave in favour of another.
+	upgrade := d.command("upgrade", "--env-file", "coordinator.env")
+	if out, err := upgrade.CombinedOutput(); exitCodeOf(err) != exitFailed || !strings.Contains(string(out), "handover") {
+		t.Errorf("upgrade: %v\n%s", err, out)
 	}
 
 	// What the demo invites to kill is there again.
