@@ -48,6 +48,8 @@ const (
 	killedFor    = 5 * time.Second
 	recoveredFor = 6 * time.Second
 
+	baselines = 4 // at most
+
 	OpensWithin  = demo.Timeout + time.Second // of the hang
 	ClosesWithin = demo.OpenFor + time.Second // of the repair
 
@@ -154,7 +156,7 @@ func (p *player) play(ctx context.Context) error {
 	if err := p.begin(ctx, Baseline, fmt.Sprintf("All is well: %.0f requests a second to each bulkhead.", p.Rate)); err != nil {
 		return err
 	}
-	if err := p.wait(ctx, baselineFor); err != nil {
+	if err := p.takeBaseline(ctx); err != nil {
 		return err
 	}
 
@@ -186,6 +188,19 @@ func (p *player) play(ctx context.Context) error {
 		return err
 	}
 	return p.end(ctx)
+}
+
+// takeBaseline takes it again while the machine is too busy for it to be of use.
+func (p *player) takeBaseline(ctx context.Context) error {
+	for take := 1; ; take++ {
+		if err := p.wait(ctx, baselineFor); err != nil {
+			return err
+		}
+		if take == baselines || p.traffic.metronome.phase(Baseline).P998 <= worseBy {
+			return nil
+		}
+		p.traffic.cut(Baseline)
+	}
 }
 
 // end is the second half: the workers die, the service recovers.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,9 +93,9 @@ func (t *traffic) stop() {
 	})
 }
 
-// phase is that part of a generator's figures.
+// phase is that part of a generator's figures; of several with that name the last.
 func phase(g *load.Generator, name string) *load.Result {
-	for _, r := range g.Phases() {
+	for _, r := range slices.Backward(g.Phases()) {
 		if r.Name == name {
 			return r
 		}
