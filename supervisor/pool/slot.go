@@ -202,7 +202,7 @@ func (s *slot) mourn() {
 	m := s.member
 	s.pool.mu.Lock()
 	s.member = nil
-	s.status.Pid = 0
+	s.status.State, s.status.Pid = Starting, 0 // fault says what it is
 	s.pool.mu.Unlock()
 	cause, err := m.loss()
 	if cause == CauseProtocol {
