@@ -84,7 +84,7 @@ func (p *Pool) Tried() <-chan struct{} { return p.tried }
 
 // Restart replaces every worker by a new one, a slot after the other: the new
 // worker is ready before the old one drains. It ends a quarantine, and gives up
-// a start that is under way: that one may not know yet what the operator changed.
+// starts that are under way: they may not know yet what the operator changed.
 // When a new worker does not start, the old one stays and Restart ends with the
 // error; when ctx ends, the start under way goes on. replaced is how many slots
 // have a new worker.
@@ -93,7 +93,11 @@ func (p *Pool) Restart(ctx context.Context) (replaced int, err error) {
 		return 0, err
 	}
 	defer p.operated()
-	for _, s := range p.slots() {
+	slots := p.slots()
+	for _, s := range slots {
+		s.hurry(ctx)
+	}
+	for _, s := range slots {
 		if err := s.replace(ctx); err != nil {
 			return replaced, fmt.Errorf("slot %d: %w", s.number, err)
 		}

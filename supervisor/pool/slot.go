@@ -14,6 +14,7 @@ type slot struct {
 	number int
 
 	restarts chan chan error      // each is answered once
+	renewals chan struct{}        // give up the start under way, for another
 	quits    chan context.Context // until when requests may end
 	tried    chan struct{}        // closed after the first attempt
 	ended    chan struct{}        // closed when run returns
@@ -40,7 +41,8 @@ type launch struct {
 func newSlot(p *Pool, number int) *slot {
 	return &slot{
 		pool: p, number: number,
-		restarts: make(chan chan error), quits: make(chan context.Context),
+		restarts: make(chan chan error), renewals: make(chan struct{}),
+		quits: make(chan context.Context),
 		tried: make(chan struct{}), ended: make(chan struct{}),
 		status:   Status{Slot: number, State: Starting, Since: time.Now()},
 		timer:    time.NewTimer(0),
@@ -66,6 +68,16 @@ func (s *slot) replace(ctx context.Context) error {
 	}
 }
 
+// hurry has a start that is under way begin anew, so that no restart waits for
+// one that hangs: a pool starts one worker at a time.
+func (s *slot) hurry(ctx context.Context) {
+	select {
+	case s.renewals <- struct{}{}:
+	case <-s.ended:
+	case <-ctx.Done():
+	}
+}
+
 // run is the slot's life. Only quit blocks.
 func (s *slot) run() {
 	defer close(s.ended)
@@ -73,6 +85,8 @@ func (s *slot) run() {
 		select {
 		case reply := <-s.restarts:
 			s.restart(reply)
+		case <-s.renewals:
+			s.renew()
 		case drain := <-s.quits:
 			s.err = s.quit(drain)
 			return
@@ -107,8 +121,7 @@ func (s *slot) launch() {
 	})
 }
 
-// restart begins a surge restart. A start that is under way is given up: it may
-// have been prepared before what the operator changed.
+// restart begins a surge restart.
 func (s *slot) restart(reply chan error) {
 	s.waiting = append(s.waiting, reply)
 	s.record.forgive()
@@ -118,8 +131,16 @@ func (s *slot) restart(reply chan error) {
 		s.launch()
 		return
 	}
-	s.again = true
-	s.abort()
+	s.renew()
+}
+
+// renew gives up a start that is under way for another: it may have been
+// prepared before what the operator changed.
+func (s *slot) renew() {
+	if s.abort != nil {
+		s.again = true
+		s.abort()
+	}
 }
 
 // arrived takes the outcome of a start.
