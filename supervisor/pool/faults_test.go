@@ -71,8 +71,8 @@ func TestCrashLoopIsQuarantinedUntilAnOperatorRestarts(t *testing.T) {
 
 func TestFailedStartsBackOffThenQuarantine(t *testing.T) {
 	for name, spec := range map[string]func(ipc.Spec) (ipc.Spec, error){
-		"exits":   func(s ipc.Spec) (ipc.Spec, error) { s.Env = []string{roleKey + "=exits"}; return s, nil },
-		"ends":    func(s ipc.Spec) (ipc.Spec, error) { s.Env = []string{roleKey + "=ends"}; return s, nil },
+		"exits":   func(s ipc.Spec) (ipc.Spec, error) { s.Env = []string{roleKey + "=exits", raceKey}; return s, nil },
+		"ends":    func(s ipc.Spec) (ipc.Spec, error) { s.Env = []string{roleKey + "=ends", raceKey}; return s, nil },
 		"garbage": func(s ipc.Spec) (ipc.Spec, error) { s.Env = []string{roleKey + "=garbage"}; return s, nil },
 		"missing": func(s ipc.Spec) (ipc.Spec, error) { s.Path = "/nonexistent/worker"; return s, nil },
 		"no spec": func(s ipc.Spec) (ipc.Spec, error) { return s, errors.New("the secret cannot be read") },

@@ -25,7 +25,8 @@ import (
 // TestMain makes the test binary the worker, and the supervisor, of its tests.
 const (
 	roleKey = "POOL_TEST_ROLE"
-	dirKey  = "POOL_TEST_DIR" // for files by which a test and its workers talk
+	dirKey  = "POOL_TEST_DIR"            // for files by which a test and its workers talk
+	raceKey = "GORACE=atexit_sleep_ms=0" // the detector holds up each exit for a second otherwise
 )
 
 func TestMain(m *testing.M) {
@@ -175,7 +176,7 @@ func (s *site) spec(int) (ipc.Spec, error) {
 	s.starts++
 	exe, err := os.Executable()
 	return ipc.Spec{
-		Path: exe, Env: []string{roleKey + "=" + s.role, dirKey + "=" + s.dir},
+		Path: exe, Env: []string{roleKey + "=" + s.role, dirKey + "=" + s.dir, raceKey},
 		SocketDir: s.sockets, StartTimeout: 10 * time.Second,
 	}, err
 }

@@ -26,7 +26,7 @@ func supervise() {
 	p := pool.New(pool.Config{
 		Size: 2,
 		Spec: func(int) (ipc.Spec, error) {
-			return ipc.Spec{Path: exe, Env: []string{roleKey + "=good"}, SocketDir: os.Getenv("SOCKETS")}, nil
+			return ipc.Spec{Path: exe, Env: []string{roleKey + "=good", raceKey}, SocketDir: os.Getenv("SOCKETS")}, nil
 		},
 		Budget:       func() pool.Budget { return pool.Budget{Faults: 5, Per: time.Minute} },
 		DrainTimeout: func() time.Duration { return time.Second },
