@@ -3,7 +3,6 @@ package pool
 import (
 	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -156,33 +155,4 @@ func TestRecordAgainstItsHistory(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestComplaintsCountForAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := &Pool{}
-		m := newMember(&slot{pool: p}, nil)
-		p.serving = []*member{m}
-		accused := func() bool {
-			select {
-			case <-m.accused:
-				return true
-			default:
-				return false
-			}
-		}
-		m.complain(1)
-		m.complain(1)
-		time.Sleep(strikeWindow + time.Second) // of the bubble's clock
-		m.complain(1)
-		m.complain(1)
-		if accused() || len(p.serving) != 1 {
-			t.Fatal("accused by complaints that are two minutes apart")
-		}
-		m.complain(1)
-		if !accused() || len(p.serving) != 0 {
-			t.Fatal("three within a minute, and it is still in service")
-		}
-		m.complain(3) // by those who were under way
-	})
 }

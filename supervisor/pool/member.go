@@ -92,10 +92,7 @@ func (m *member) watch() {
 	}
 }
 
-// probe asks the worker's loop whether it is alive; the error is a miss. One
-// that the supervisor itself was too late to see answered says nothing about the
-// worker, unless the kernel does: after a pause of the supervisor all of them
-// would be killed. So does a want of descriptors or connections.
+// probe asks the worker's loop whether it is alive; the error is a miss.
 func (m *member) probe() error {
 	ctx, cancel := context.WithTimeout(m.resting, probeTimeout)
 	defer cancel()
@@ -107,18 +104,25 @@ func (m *member) probe() error {
 	select {
 	case <-m.worker.Exited():
 		return nil // which is seen next
-	case <-m.resting.Done():
-		return nil
 	case <-ctx.Done(): // a miss takes its time, so that an exit is not taken for one
 	}
-	late := time.Since(begun) - probeTimeout
-	switch {
-	case m.resting.Err() != nil,
-		late > probeLag && !frozen(m.worker.Pid()),
-		errors.Is(err, ipc.ErrNoConnection), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+	if m.resting.Err() != nil || m.excused(err, time.Since(begun)-probeTimeout) {
 		return nil
 	}
 	return err
+}
+
+// excused reports whether a miss says nothing about the worker, because the
+// supervisor itself was late to see the answer, had no descriptor to ask with, or
+// other pools miss too: after a pause of the supervisor all workers would be
+// killed. What the kernel says of the process counts in any case.
+func (m *member) excused(err error, late time.Duration) bool {
+	if frozen(m.worker.Pid()) {
+		return false
+	}
+	p := m.slot.pool
+	return late > probeLag || p.config.Peers.excuse(p, time.Now()) ||
+		errors.Is(err, ipc.ErrNoConnection) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // complain weighs what a request says of its worker.

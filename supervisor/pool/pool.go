@@ -25,6 +25,8 @@ type Config struct {
 	// StopTimeout is how long a worker may take to end when it is asked, once
 	// its requests have ended; 0: 5 s.
 	StopTimeout time.Duration
+	// Peers is shared by the pools of a supervisor. Nil: there is no other.
+	Peers *Peers
 	// Observe is told what happens. It is called from several goroutines and
 	// must not block. Nil: nobody is.
 	Observe func(Event)

@@ -104,7 +104,7 @@ func startSupervisor(t *testing.T) *supervisor {
 func TestPausedSupervisorKillsNobody(t *testing.T) {
 	s := startSupervisor(t)
 	rest := func(d time.Duration) { <-time.After(d) } // the pauses are the test's subject
-	for _, pause := range []time.Duration{900 * time.Millisecond, 1400 * time.Millisecond, 3 * time.Second} {
+	for _, pause := range []time.Duration{900 * time.Millisecond, 2500 * time.Millisecond} {
 		kill(t, s.Process.Pid, syscall.SIGSTOP)
 		rest(pause)
 		kill(t, s.Process.Pid, syscall.SIGCONT)
