@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -79,6 +78,7 @@ func TestDemo(t *testing.T) {
 	t.Run("StoryWithoutFault", func(t *testing.T) { testStoryWithoutFault(t, binary) })
 	t.Run("Interactive", func(t *testing.T) { testDemoInteractive(t, binary) })
 	t.Run("Killed", func(t *testing.T) { testDemoKilled(t, binary) })
+	t.Run("Lifeline", func(t *testing.T) { testLifeline(t, binary) })
 	t.Run("Refused", func(t *testing.T) { testDemoRefused(t, binary) })
 }
 
@@ -379,39 +379,40 @@ func exitCodeOf(err error) int {
 	return exitDone
 }
 
-func TestDemoUsage(t *testing.T) {
-	for _, args := range []string{
-		"--json", "--pace=0 --story", "--pace=11 --story", "fault", "fault orders", "fault vendor up", "fault orders sideways", "--listen",
-	} {
-		if code, _, stderr := coordinator(t, nil, append([]string{"demo"}, strings.Fields(args)...)...); code != exitUsage || stderr == "" {
-			t.Errorf("%q: exit code %d, %q", args, code, stderr)
-		}
+// Where no kernel sees to it, the lifeline ends a coordinator with its parent.
+func testLifeline(t *testing.T, binary demoBinary) {
+	dir, err := os.MkdirTemp("", "lifeline")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if code, _, stderr := coordinator(t, nil, "demo", "fault", "orders", "up", "--dir", t.TempDir()); code != exitFailed || stderr == "" {
-		t.Errorf("no demo in that folder: exit code %d, %q", code, stderr)
+	defer os.RemoveAll(dir)
+	cmd := binary.command("run", "--lifeline")
+	cmd.Env = []string{
+		"RUNTIME_DIRECTORY=" + dir, "COORDINATOR_STATE_DIR=" + dir + "/state", "COORDINATOR_LISTEN=127.0.0.1:0",
+		"COORDINATOR_ADMIN_LISTEN=off", "COORDINATOR_BULKHEADS=x", "BULKHEAD_X_ROUTES=/", "BULKHEAD_X_BACKEND=http://127.0.0.1:9",
 	}
-}
-
-// No figure makes the table wider than a terminal.
-func TestDemoRowsFit(t *testing.T) {
-	p := story.Phase{Name: story.Hang, What: "The orders service, process 4194304, accepts requests and answers none."}
-	for _, name := range []string{"orders", "catalog", "payments"} {
-		p.Bulkheads = append(p.Bulkheads, story.Figures{
-			Bulkhead: name, Requests: 12_345_678, Errors: 12_345_678, P50: 12_345, P99: 99_999,
-			Reasons: map[string]int{"too_many_connections": 6_172_839, "worker_unresponsive": 6_172_838, "no_worker": 1},
-		})
+	held, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for line := range strings.Lines(sentence(p) + rows(p, false)) {
-		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
-			t.Errorf("%d columns: %s", n, line)
-		}
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	account := &story.Account{Verdict: story.Verdict{Findings: []story.Finding{{Rule: story.RuleErrors, Text: fmt.Sprintf("%0200d", 7)}}}}
-	for _, verdicts := range []string{verdict(account), verdict(&story.Account{Verdict: story.Verdict{Passed: true}})} {
-		for line := range strings.Lines(verdicts) {
-			if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > 80 {
-				t.Errorf("%d columns: %s", n, line)
-			}
-		}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	log := bufio.NewScanner(stderr)
+	for log.Scan() && !strings.Contains(log.Text(), `"serving"`) {
+	}
+	held.Close()
+	for log.Scan() {
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	binary.mustEnd(t, 0)
+	if left, _ := filepath.Glob(dir + "/*/g*"); len(left) > 0 {
+		t.Errorf("sockets are left: %v", left)
 	}
 }
