@@ -117,7 +117,7 @@ func verdict(a *story.Account) string {
 	b.WriteByte('\n')
 	if a.Verdict.Passed {
 		say("PASSED: orders failed, its breaker opened after %.1f s and closed %.1f s after the repair. Catalog and payments "+
-			"had no error, and a p99 within 10 %% or 5 ms of what it was before.", a.Incident.OpenedSeconds, a.Incident.ClosedSeconds)
+			"had no error, and a p99 within 10 %% or 5 ms of what it is with orders well.", a.Incident.OpenedSeconds, a.Incident.ClosedSeconds)
 		return b.String()
 	}
 	heading := "FAILED"

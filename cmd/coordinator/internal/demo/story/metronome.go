@@ -11,7 +11,7 @@ import (
 // clock.
 type Lateness struct {
 	P99 float64 `json:"late_p99_ms"`
-	// P998 is what the verdict looks at: a request waits for a processor some five
+	// P998 is what can excuse a latency: a request waits for a processor some five
 	// times on its way through three processes, the metronome once a beat.
 	P998 float64 `json:"late_p998_ms"`
 }

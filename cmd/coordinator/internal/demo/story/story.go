@@ -9,7 +9,7 @@
 //
 // Judge has the rules; it is a pure function of what was measured. An error of a
 // sibling is a failure of the bulkheads, and so is a 99th percentile more than 10 %
-// and more than 5 ms above the sibling's own before the incident. An incident that
+// and more than 5 ms above the sibling's own while orders is well. An incident that
 // orders did not feel is a failure too, for it proves nothing.
 //
 // # A busy machine
@@ -196,7 +196,7 @@ func (p *player) takeBaseline(ctx context.Context) error {
 		if err := p.wait(ctx, baselineFor); err != nil {
 			return err
 		}
-		if take == baselines || p.traffic.metronome.phase(Baseline).P998 <= worseBy {
+		if take == baselines || p.traffic.metronome.phase(Baseline).P99 <= worseBy {
 			return nil
 		}
 		p.traffic.cut(Baseline)

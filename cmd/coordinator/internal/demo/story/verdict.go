@@ -103,8 +103,13 @@ func (p Phase) of(bulkhead string) Figures {
 
 func (j *judge) baseline() {
 	first, _ := j.phase(Baseline)
-	if late := first.Late.P998; late > worseBy {
-		// Compared with a bad hour, everything is well.
+	last, ended := j.phase(Recovered)
+	late := first.Late.P99
+	if ended {
+		late = min(late, last.Late.P99)
+	}
+	// Compared with a bad hour, everything is well.
+	if late > worseBy {
 		j.doubt(late, RuleBaseline, "how long requests usually take could not be measured")
 	}
 	for _, kind := range demo.Kinds() {
@@ -120,19 +125,31 @@ func (j *judge) baseline() {
 
 // sibling judges a bulkhead that must notice nothing.
 func (j *judge) sibling(name string) {
-	first, _ := j.phase(Baseline)
 	for _, p := range j.phases {
 		if f := p.of(name); f.Errors > 0 && p.Name != Baseline {
 			j.find(RuleErrors, "%s had %s in phase %s", name, errorsOf(f), p.Name)
 		}
 	}
-	was := first.of(name).P99
+	was := j.usual(name)
 	for _, s := range j.spans(name) {
 		is := milliseconds(s.all.Quantile(0.99))
 		if is-was > worseBy && is-was > worseShare*was {
-			j.doubt(s.late, RuleLatency, "%s had a p99 of %.1f ms in %s, %.1f ms above its own before", name, is, s.name, is-was)
+			j.doubt(s.late, RuleLatency, "%s had a p99 of %.1f ms in %s, %.1f ms above its own with orders well", name, is, s.name, is-was)
 		}
 	}
+}
+
+// usual is the 99th percentile of a sibling while orders was well: before the
+// incident, or after it if that is less, so that a busy moment before it excuses
+// nothing.
+func (j *judge) usual(name string) float64 {
+	first, _ := j.phase(Baseline)
+	last, _ := j.phase(Recovered)
+	was := first.of(name).P99
+	if f := last.of(name); f.Requests > 0 {
+		was = min(was, f.P99)
+	}
+	return was
 }
 
 // A span is phases in a row that have enough requests for a percentile.
