@@ -33,7 +33,7 @@
 // Run is the life of a Supervisor: it takes the state directory (one supervisor
 // at a time), opens the listeners, starts the pools, serves, drains, and returns
 // when no worker, socket or goroutine of it is left. A Bulkhead owns its pool
-// and is replaced never; a reload changes its settings in place, or exchanges
+// and lives as long as its name is configured; a reload changes its settings in place, or exchanges
 // the pool when the workers themselves must change. Operations on one bulkhead
 // come one after the other; those on different ones do not wait for each other.
 //
