@@ -32,10 +32,11 @@
 //
 // Run is the life of a Supervisor: it takes the state directory (one supervisor
 // at a time), opens the listeners, starts the pools, serves, drains, and returns
-// when no worker, socket or goroutine of it is left. A Bulkhead owns its pool
-// and lives as long as its name is configured; a reload changes its settings in place, or exchanges
-// the pool when the workers themselves must change. Operations on one bulkhead
-// come one after the other; those on different ones do not wait for each other.
+// when no worker, socket or goroutine of it is left. A Bulkhead owns its pool,
+// and lives as long as its name is configured: a reload changes its settings in
+// place, or exchanges the pool when the workers themselves must change.
+// Operations on one bulkhead come one after the other; those on different ones
+// do not wait for each other.
 //
 // On stop: not ready, go on accepting for DRAIN_DELAY, let each connection end
 // with an answer, wait for what is in flight up to DRAIN_TIMEOUT, stop the
