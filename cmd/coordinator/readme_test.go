@@ -82,6 +82,9 @@ func commandTable(t *testing.T) string {
 	b.WriteString("| command | does |\n|---|---|\n")
 	for _, command := range parser.Model.Leaves(true) {
 		usage := strings.TrimSuffix(command.Summary(), " [flags]")
+		if group := command.Parent; group.DefaultCmd == command { // its own name need not be said
+			usage = group.Path()
+		}
 		fmt.Fprintf(&b, "| `%s` | %s |\n", usage, command.Help)
 	}
 	return b.String()
@@ -154,11 +157,11 @@ func TestReadmeOutcomes(t *testing.T) {
 	}
 }
 
-// source is all code of the module that is no test.
-func source(t *testing.T) string {
+// source is all code of some folders that is no test.
+func source(t *testing.T, folders ...string) string {
 	t.Helper()
 	var all bytes.Buffer
-	for _, dir := range []string{"../../cmd", "../../supervisor"} {
+	for _, dir := range folders {
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
@@ -175,7 +178,7 @@ func source(t *testing.T) string {
 }
 
 func TestReadmeLogLines(t *testing.T) {
-	code := source(t)
+	code := source(t, "../../supervisor", "../../cmd")
 	for _, row := range readmeRows(t, "log") {
 		message, begins := strings.CutSuffix(row[0], "…")
 		if !begins {
@@ -192,7 +195,7 @@ var metricName = regexp.MustCompile(`"(coordinator_[a-z_]+)"`)
 // metricNames is every metric that the code defines.
 func metricNames(t *testing.T) map[string]bool {
 	names := make(map[string]bool)
-	for _, match := range metricName.FindAllStringSubmatch(source(t), -1) {
+	for _, match := range metricName.FindAllStringSubmatch(source(t, "../../supervisor"), -1) {
 		names[match[1]] = true
 	}
 	return names
