@@ -245,7 +245,9 @@ func TestReadmeWorker(t *testing.T) {
 	if err := os.WriteFile(main, []byte(code), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "build", "-o", binary, main).CombinedOutput(); err != nil {
+	build := exec.Command("go", "build", "-o", binary, main)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as a worker is shipped
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	out, err := exec.Command(binary).CombinedOutput()
