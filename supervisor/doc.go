@@ -40,5 +40,6 @@
 //
 // On stop: not ready, go on accepting for DRAIN_DELAY, let each connection end
 // with an answer, wait for what is in flight up to DRAIN_TIMEOUT, stop the
-// workers.
+// workers. In an upgrade (Handover) the listening sockets and the lock of the
+// state directory go to a new process first, so that no connection is lost.
 package supervisor
