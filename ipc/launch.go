@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"commerce.example/coordinator/ipc/board"
 	"commerce.example/coordinator/ipc/control"
@@ -357,7 +359,7 @@ func (w *Worker) Kill() {
 // drained its exchanges before.
 func (w *Worker) Stop(ctx context.Context) error {
 	_, err := w.control.Drain(ctx, &control.DrainRequest{})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded { // gRPC may see the end first
 		stuck := w.stuck()
 		w.Kill()
 		return stuck

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/pool"
 )
 
 // Options of a Supervisor. Config and BuiltIn are needed.
@@ -58,6 +59,7 @@ type Supervisor struct {
 	server     *http.Server
 	listeners  []*limitedListener
 	admin      *adminListeners
+	peers      pool.Peers
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 
 	state  atomic.Pointer[string]
