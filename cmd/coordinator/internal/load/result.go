@@ -1,6 +1,10 @@
 package load
 
-import "time"
+import (
+	"time"
+
+	"commerce.example/coordinator/supervisor/hdr"
+)
 
 // Kinds of failure in Result.Errors and Sample.Err: no whole answer arrived.
 const (
@@ -37,17 +41,17 @@ type Result struct {
 
 	// Latencies from the time a request was due. All has every request that ended
 	// or was dropped for want of a connection; Success the answers below 400.
-	Success, All *Histogram
+	Success, All *hdr.Histogram
 	// Lag is how long after their time requests were sent: waiting for a free
 	// connection and the generator's own lateness.
-	Lag *Histogram
+	Lag *hdr.Histogram
 }
 
 func newResult(name string, from time.Duration) *Result {
 	return &Result{
 		Name: name, From: from,
 		Errors: map[string]int{}, Status: map[int]int{}, Reasons: map[string]int{},
-		Success: NewHistogram(), All: NewHistogram(), Lag: NewHistogram(),
+		Success: new(hdr.Histogram), All: new(hdr.Histogram), Lag: new(hdr.Histogram),
 	}
 }
 
