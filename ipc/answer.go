@@ -249,7 +249,7 @@ func (a *answer) flush(last bool) error {
 		a.begun = true
 		a.x.answerBegun()
 		if last && !a.bodiless && a.length < 0 && !a.streamed && len(a.trailer) == 0 {
-			a.length, trailer = a.written, nil // as net/http: trailers nobody announced need a stream
+			a.length = a.written
 			a.bodiless = a.written == 0
 		}
 		// A head that goes out early leaves the exchange open, body or not: the
