@@ -92,7 +92,7 @@ func (a *answer) encodeHead() {
 		a.streamed = true
 		delete(h, "Transfer-Encoding")
 	}
-	head := wire.ResponseHead{Status: a.status, Header: h, ContentLength: a.length, NoBody: a.bodiless}
+	head := wire.ResponseHead{Status: a.status, Header: h, ContentLength: a.length}
 	if names := h["Trailer"]; len(names) > 0 {
 		head.Trailer = a.announce(names)
 		delete(h, "Trailer")
@@ -240,14 +240,22 @@ func (a *answer) flush(last bool) error {
 	}
 	s := a.s
 	first := !a.begun
+	var trailer http.Header
+	if last && !a.bodiless {
+		trailer = a.trailers()
+	}
+	alone := false // the head is the whole answer
 	if first {
 		a.begun = true
 		a.x.answerBegun()
 		if last && !a.bodiless && a.length < 0 && !a.streamed && len(a.trailer) == 0 {
 			a.length = a.written
 			a.bodiless = a.written == 0
-			wire.SetLength(s.head, a.length, a.bodiless)
 		}
+		// A head that goes out early leaves the exchange open, body or not: the
+		// connection must not get the next one while this handler runs.
+		alone = last && a.bodiless
+		wire.SetLength(s.head, a.length, alone)
 	}
 	out := s.out
 	if n := len(out) - wire.HeaderLen; n > 0 {
@@ -255,9 +263,9 @@ func (a *answer) flush(last bool) error {
 	} else {
 		out = out[:0]
 	}
-	if last && !a.bodiless {
+	if last && !alone {
 		data := len(out)
-		if out = wire.AppendEnd(out, a.trailers()); !wire.Fits(out[data:]) {
+		if out = wire.AppendEnd(out, trailer); !wire.Fits(out[data:]) {
 			a.fail(errors.New("the answer's trailers are too large"))
 			return a.err
 		}
@@ -327,9 +335,6 @@ func (a *answer) finish() error {
 			Fault: exchange.WorkerProtocol,
 			Err:   fmt.Errorf("handler declared %d bytes and wrote %d", a.length, a.written),
 		})
-		return a.err
-	}
-	if a.bodiless && a.begun {
 		return a.err
 	}
 	return a.flush(true)

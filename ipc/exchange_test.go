@@ -200,6 +200,26 @@ func TestFinalAnswerDuringUpload(t *testing.T) {
 	ask(t, w, request(t, "GET", "/hello", nil))
 }
 
+// A HEAD whose handler flushes, and then fails or dawdles: its exchange is not
+// over with the head, and nothing of it reaches the connection's next one.
+func TestFlushedHeadKeepsItsConnection(t *testing.T) {
+	w := launch(t, "reports")
+	for range 50 {
+		for _, target := range []string{"/cut", "/trailers"} {
+			resp, err := w.RoundTrip(request(t, "HEAD", target, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if (target == "/cut") != (err != nil) {
+				t.Errorf("%s: %v", target, err)
+			}
+		}
+		ask(t, w, request(t, "GET", "/hello", nil))
+	}
+}
+
 func TestUpgrade(t *testing.T) {
 	w := launch(t, "reports")
 	r := request(t, "GET", "/upgrade", nil)

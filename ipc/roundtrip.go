@@ -163,8 +163,8 @@ func (c *conn) answer(call *Call, payload []byte) (*http.Response, error) {
 	}
 	none := call.Request.Method == http.MethodHead ||
 		h.Status == http.StatusNoContent || h.Status == http.StatusNotModified
-	if none != h.NoBody && (none || h.ContentLength > 0) {
-		return nil, wire.Violation("status %d to a %s: body missing or out of place", h.Status, call.Request.Method)
+	if h.NoBody && !none && h.ContentLength > 0 {
+		return nil, wire.Violation("status %d without the body of %d bytes that it declares", h.Status, h.ContentLength)
 	}
 	a := &struct {
 		http.Response
@@ -177,10 +177,13 @@ func (c *conn) answer(call *Call, payload []byte) (*http.Response, error) {
 	}
 	a.body = Body{conn: c, call: call, resp: &a.Response, left: h.ContentLength}
 	a.Response.Body = &a.body
+	if none {
+		a.body.left = 0 // whatever length it speaks of
+	}
+	if (none || h.NoBody) && call.Request.Method != http.MethodHead {
+		a.ContentLength = 0
+	}
 	if h.NoBody {
-		if call.Request.Method != http.MethodHead {
-			a.ContentLength = 0
-		}
 		a.body.ended()
 	}
 	return &a.Response, nil

@@ -321,7 +321,7 @@ func (s *Supervisor) stop(hard context.Context) {
 	if s.options.Stopping != nil && !handed {
 		s.options.Stopping()
 	}
-	s.log.Info("draining", "delay", config.DrainDelay, "timeout", config.DrainTimeout)
+	s.log.Info("draining", "delay", config.DrainDelay.String(), "timeout", config.DrainTimeout.String())
 	if !handed {
 		sleep(hard, config.DrainDelay)
 	}
@@ -338,7 +338,7 @@ func (s *Supervisor) stop(hard context.Context) {
 	}
 	s.awaitConns(drain)
 	if err := s.server.Shutdown(drain); err != nil {
-		s.log.Warn("drain overran: requests in flight are cut", "timeout", config.DrainTimeout)
+		s.log.Warn("drain overran: requests in flight are cut", "timeout", config.DrainTimeout.String())
 		for _, b := range s.bulkheads() {
 			b.watch.cancelAll(exchange.Deadline)
 		}

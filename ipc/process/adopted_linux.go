@@ -99,3 +99,9 @@ func processes() []int {
 	}
 	return pids
 }
+
+func (f *forker) owns(pid int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.own[pid] != nil
+}

@@ -94,9 +94,3 @@ func (f *forker) forget(proc *os.Process, pid int) {
 		delete(f.own, pid)
 	}
 }
-
-func (f *forker) owns(pid int) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.own[pid] != nil
-}

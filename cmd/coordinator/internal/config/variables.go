@@ -19,10 +19,10 @@ type global struct {
 	Listen         listeners  `env:"LISTEN" envDefault:"127.0.0.1:8080" doc:"front listeners, comma-separated: HOST:PORT, unix:PATH, systemd, systemd:NAME"`
 	TLSCert        string     `env:"TLS_CERT" doc:"PEM file: serve TLS with HTTP/2; re-read when it changes"`
 	TLSKey         string     `env:"TLS_KEY" doc:"PEM file: the key of TLS_CERT"`
-	AdminListen    hostPort   `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9901" doc:"/metrics, /healthz, /readyz and the console; off: none"`
+	AdminListen    hostPort   `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9901" doc:"/metrics, /healthz, /readyz and /v1/status; off: none"`
 	AdminSocket    socketPath `env:"ADMIN_SOCKET" unset:"$XDG_RUNTIME_DIR or temp dir" doc:"unix socket that the commands talk to; mode 0600"`
 	AdminToken     token      `env:"ADMIN_TOKEN" doc:"required for changing anything over TCP"`
-	StateDir       string     `env:"STATE_DIR" unset:"$STATE_DIRECTORY, else the user's" doc:"journal, backup data, evidence; one supervisor at a time"`
+	StateDir       string     `env:"STATE_DIR" unset:"$STATE_DIRECTORY, else the user's" doc:"what a supervisor owns on disk; one supervisor at a time"`
 	Bulkheads      names      `env:"BULKHEADS" unset:"required" doc:"names of the bulkheads, such as orders,catalog"`
 	TrustedProxies networks   `env:"TRUSTED_PROXIES" envDefault:"none" doc:"addresses and networks whose X-Forwarded-* is believed"`
 	DrainTimeout   span       `env:"DRAIN_TIMEOUT" envDefault:"30s" doc:"how long work in flight may take when stopping"`

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,6 +111,7 @@ func TestStoppedServiceIsSilentUntilContinued(t *testing.T) {
 	if err := s.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	awaitStopped(t, s.Pid())
 	c, err := net.Dial("tcp", s.Addr()) // the kernel accepts
 	if err != nil {
 		t.Fatal(err)
@@ -132,8 +134,28 @@ func TestStoppedServiceIsSilentUntilContinued(t *testing.T) {
 	if err := s.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	awaitStopped(t, s.Pid())
 	if err := s.Stop(); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("stop of a stopped process: %v", err)
+	}
+}
+
+// awaitStopped waits until the last thread of a process has stopped: kill(2)
+// returns earlier. Where there is no /proc it does not wait.
+func awaitStopped(t *testing.T, pid int) {
+	t.Helper()
+	running := func(stat string) bool {
+		text, err := os.ReadFile(stat)
+		return err == nil && !strings.Contains(string(text), ") T ")
+	}
+	for deadline := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
+		threads, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/stat")
+		if !slices.ContainsFunc(threads, running) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("still running")
+		}
 	}
 }
 

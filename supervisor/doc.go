@@ -1,0 +1,45 @@
+// Package supervisor is the parent process: it holds the listeners, the router
+// and the bulkheads, and owns no business data.
+//
+// # A request
+//
+// The front cleans a request, names it and finds its route. From there on it
+// belongs to one Bulkhead, whose ServeHTTP is the whole way on one page: breaker
+// peek, limiter, breaker admit, a worker, the answer. The limiter is the only
+// queue. A slot is held until the worker has handed over the last byte.
+//
+// # What is kept apart
+//
+// Bulkheads share the process, its listeners and its clock, and nothing else:
+// no lock, no queue, no pool, no connection to a worker. So what one backend or
+// one worker does is felt in one bulkhead. Nothing escalates: the worst that a
+// bulkhead can become is quarantined, and that is an answer, not an exit.
+//
+// # One table of reasons
+//
+// Whatever is refused or fails has a Reason and an Outcome, the same words in
+// the problem details, in Proxy-Status, in /metrics, in the log and in status.
+// All that depends on a reason stands in its row of one table.
+//
+// # Time
+//
+// No request has a timer of its own. One watch looks every 20 ms at the calls
+// that wait for somebody, and ends those whose client has left or whose time is
+// over. A call that passes SLOW_CALL or TIMEOUT counts for the breaker then, not
+// when it ends, so that a hang opens it.
+//
+// # Who owns what
+//
+// Run is the life of a Supervisor: it takes the state directory (one supervisor
+// at a time), opens the listeners, starts the pools, serves, drains, and returns
+// when no worker, socket or goroutine of it is left. A Bulkhead owns its pool,
+// and lives as long as its name is configured: a reload changes its settings in
+// place, or exchanges the pool when the workers themselves must change.
+// Operations on one bulkhead come one after the other; those on different ones
+// do not wait for each other.
+//
+// On stop: not ready, go on accepting for DRAIN_DELAY, let each connection end
+// with an answer, wait for what is in flight up to DRAIN_TIMEOUT, stop the
+// workers. In an upgrade (Handover) the listening sockets and the lock of the
+// state directory go to a new process first, so that no connection is lost.
+package supervisor
