@@ -108,7 +108,7 @@ func probes() []probe {
 		get("/cache"), get("/cache").with("If-None-Match", `"any"`), get("/cache/60"),
 		get("/range/5000"), get("/range/5000").with("Range", "bytes=100-199"), get("/range/5000").with("Range", "bytes=0-9,20-29"), get("/range/5000").with("Range", "bytes=9000-"),
 		get("/bytes/70000?seed=7"), get("/bytes/0"), get("/stream-bytes/100000?seed=7&chunk_size=1000"), get("/stream-bytes/65536?seed=1&chunk_size=65536"),
-		get("/stream/20"), get("/drip?numbytes=5&duration=300ms&delay=50ms"), get("/drip?numbytes=3&duration=100ms&code=201"),
+		get("/stream/20"), get("/drip?numbytes=5&duration=300ms&delay=50ms"), get("/drip?numbytes=3&duration=100ms&delay=0&code=201"),
 		get("/sse?count=4&duration=200ms&delay=10ms"), get("/delay/1"), get("/base64/aGVsbG8gd29ybGQ="), get("/base64/encode/hello"),
 		get("/basic-auth/u/p"), get("/basic-auth/u/p").with("Authorization", "Basic dTpw"), get("/bearer"), get("/bearer").with("Authorization", "Bearer t"),
 		get("/hidden-basic-auth/u/p"), get("/unstable?seed=3&failure_rate=0.5"), get("/unstable?failure_rate=1"), get("/unstable?failure_rate=0"),

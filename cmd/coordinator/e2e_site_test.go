@@ -191,11 +191,11 @@ func (s *site) cleanUp() {
 		case <-s.exited:
 		default:
 			_ = s.cmd.Process.Signal(syscall.SIGTERM)
-			_ = s.cmd.Process.Signal(syscall.SIGTERM)
+			_ = s.cmd.Process.Signal(syscall.SIGINT) // two of one kind may become one
 			select {
 			case <-s.exited:
 			case <-time.After(15 * time.Second):
-				s.t.Error("the supervisor did not end after two SIGTERM")
+				s.t.Error("the supervisor did not end after two signals")
 				_ = s.cmd.Process.Kill()
 				<-s.exited
 			}
