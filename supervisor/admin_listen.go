@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
@@ -63,18 +62,6 @@ func ServeAdmin(ctx context.Context, ln net.Listener, h http.Handler) error {
 	return nil
 }
 
-// An adminSocket removes its path when it closes, if the path is still its own:
-// a supervisor that took over may have put its socket there.
-type adminSocket struct {
-	*net.UnixListener
-	path  string
-	own   fs.FileInfo
-	close func() error
-}
-
-// Close may be called more than once.
-func (s *adminSocket) Close() error { return s.close() }
-
 // ListenAdminSocket listens at path, which only this user can open. The folder
 // is made if there is none, and must be one in which nobody else can put another
 // socket in this one's place. A socket that nobody answers on is replaced. Close
@@ -90,15 +77,9 @@ func ListenAdminSocket(path string) (net.Listener, error) {
 	if err := checkAdminDir(dir); err != nil {
 		return nil, fmt.Errorf("admin socket %s: %w", path, err)
 	}
-	ln, err := listenPrivate(path)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		if err := removeStale(path); err != nil {
-			return nil, fmt.Errorf("admin socket %s: %w", path, err)
-		}
-		ln, err = listenPrivate(path)
-	}
+	ln, err := listenSocket(path, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("admin socket: %w", err)
+		return nil, fmt.Errorf("admin socket %s: %w", path, err)
 	}
 	return ln, nil
 }
@@ -123,69 +104,4 @@ func checkAdminDir(dir string) error {
 		return fmt.Errorf("others can write to the folder (mode %#o); want 0700", info.Mode().Perm())
 	}
 	return nil
-}
-
-// listenPrivate listens at path with mode 0600.
-func listenPrivate(path string) (*adminSocket, error) {
-	// On Linux the socket's mode before bind is that of the file it makes, so
-	// that there is no moment at which another user could connect. Elsewhere the
-	// call fails, and Chmod closes the moment that the folder leaves open.
-	private := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
-	}}
-	listener, err := private.Listen(context.Background(), "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	ln := listener.(*net.UnixListener)
-	ln.SetUnlinkOnClose(false)
-	s := &adminSocket{UnixListener: ln, path: path}
-	s.close = sync.OnceValue(func() error {
-		// Before the close: an open socket holds its inode, so that no other
-		// file can have the same number yet.
-		return errors.Join(s.removeOwn(), ln.Close())
-	})
-	if s.own, err = os.Lstat(path); err == nil {
-		err = os.Chmod(path, 0o600)
-	}
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
-}
-
-func (s *adminSocket) removeOwn() error {
-	there, err := os.Lstat(s.path)
-	if err != nil || !os.SameFile(there, s.own) {
-		return nil // gone, or another's
-	}
-	return os.Remove(s.path)
-}
-
-// removeStale removes the socket at path if nobody answers on it. Anything but a
-// refused connection counts as an answer: a full backlog, a lack of permission.
-func removeStale(path string) error {
-	found, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if found.Mode().Type() != fs.ModeSocket {
-		return errors.New("there is a file that is no socket; want another path")
-	}
-	conn, err := net.DialTimeout("unix", path, time.Second)
-	if err == nil {
-		conn.Close()
-		return errors.New("another supervisor answers there; want one supervisor to a socket")
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return err
-	}
-	there, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(found, there) {
-		return errors.New("another supervisor is starting there; want one supervisor to a socket")
-	}
-	return os.Remove(path)
 }

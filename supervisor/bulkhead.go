@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
-	"commerce.example/coordinator/supervisor/hdr"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -107,11 +106,4 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.relay(resp)
-}
-
-// bulkheadStats are the figures of one bulkhead that requests leave behind.
-type bulkheadStats struct {
-	metrics *bulkheadMetrics
-	latency *hdr.Rolling
-	refused *hdr.Counts // by index in reasonIndex
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -29,6 +30,7 @@ type call struct {
 	begun    time.Time
 
 	slot     *limit.Limiter // whose slot is held; nil: none
+	admitted time.Time
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	leased   bool
@@ -117,6 +119,7 @@ func isEventStream(h http.Header) bool {
 // admit takes the breaker's permit.
 func (c *call) admit() (ok bool) {
 	now := time.Now()
+	c.admitted = now
 	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
 		c.slowAt = now.Add(c.set.Breaker.SlowCall)
 	}
@@ -128,10 +131,11 @@ func (c *call) admit() (ok bool) {
 func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	sentAt := time.Now()
+	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
 		lease, err := c.bulkhead.pool.Load().Lease(c.lease)
 		if err != nil {
-			return nil, err
+			return nil, cmp.Or(failed, err)
 		}
 		c.lease, c.leased = lease, true
 		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
@@ -149,7 +153,7 @@ func (c *call) send() (*http.Response, error) {
 		if !c.again(x, failure, attempt) {
 			return nil, err
 		}
-		c.leased = false
+		failed, c.leased = err, false
 		lease.Release()
 	}
 }
@@ -265,6 +269,9 @@ func (c *call) reasonOf(err error) Reason {
 // clientFault tells apart how a client's body can fail.
 func clientFault(r *http.Request, e *exchange.Error) Reason {
 	err := e.Err
+	if cause, ours := errors.AsType[*exchange.Error](err); ours {
+		err = cause.Err // what the upload saw; nothing when the watch ended it
+	}
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return ReasonBodyTooLarge
 	}
@@ -272,7 +279,7 @@ func clientFault(r *http.Request, e *exchange.Error) Reason {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return ReasonClientTimeout
-	case e.Err == nil, network, r.ProtoMajor != 1, errors.Is(err, context.Canceled),
+	case err == nil, network, r.ProtoMajor != 1, errors.Is(err, context.Canceled),
 		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return ReasonClientGone
 	}
@@ -285,6 +292,10 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 	c.reason, c.status = reason, reason.Status()
 	if c.written || reason == ReasonClientGone {
 		c.abort = true
+		return
+	}
+	if c.set.cors.Preflight(c.w, c.r) {
+		c.status = http.StatusNoContent
 		return
 	}
 	p := Problem{
@@ -302,6 +313,11 @@ func (c *call) retryAfter(reason Reason) time.Duration {
 		return c.bulkhead.breaker.RetryAfter(time.Now())
 	case ReasonQuarantined, ReasonNoWorker:
 		return c.bulkhead.pool.Load().RetryAfter(time.Now())
+	case ReasonQueueFull, ReasonQueueTimeout:
+		// Until a slot is free for one more: as many calls end in the mean time
+		// of one as there are slots.
+		l := c.bulkhead.limiter.Stats(c.begun)
+		return c.bulkhead.stats.meanHeld() * time.Duration(l.Depth+1) / time.Duration(max(1, l.Limit))
 	}
 	return 0
 }

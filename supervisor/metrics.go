@@ -9,7 +9,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"commerce.example/coordinator/supervisor/hdr"
 	"commerce.example/coordinator/supervisor/pool"
 )
 
@@ -139,39 +138,6 @@ func (b *bulkheadMetrics) request(code int, outcome Outcome) prometheus.Counter 
 	}
 	c, _ := b.requests.LoadOrStore(key, b.all.requests.WithLabelValues(b.name, strconv.Itoa(code), string(outcome)))
 	return c.(prometheus.Counter)
-}
-
-func newBulkheadStats(m *metrics, name string, now time.Time) *bulkheadStats {
-	return &bulkheadStats{
-		metrics: m.bulkhead(name), latency: hdr.NewRolling(now), refused: hdr.NewCounts(len(reasons)),
-	}
-}
-
-// record counts a call that is over.
-func (s *bulkheadStats) record(c *call, now time.Time) {
-	took := now.Sub(c.begun)
-	s.metrics.request(c.status, c.progress.Outcome()).Inc()
-	s.metrics.duration.Observe(took.Seconds())
-	if c.progress.Dispatched {
-		s.latency.Record(now, took)
-		c.bulkhead.retries.earn()
-	}
-	if c.reason != "" {
-		i := reasonIndex[c.reason]
-		s.metrics.refused[i].Inc()
-		s.refused.Add(now, i)
-	}
-}
-
-// refusedLastMinute is by reason, without those that did not occur.
-func (s *bulkheadStats) refusedLastMinute(now time.Time) map[string]int {
-	counts := make(map[string]int)
-	for i, n := range s.refused.Sum(now) {
-		if n > 0 {
-			counts[string(reasons[i])] = n
-		}
-	}
-	return counts
 }
 
 var workerStates = []pool.State{pool.Starting, pool.Ready, pool.Backoff, pool.Quarantined, pool.Draining, pool.Stopped}

@@ -142,6 +142,7 @@ func (c *call) giveBack() {
 	if c.slot != nil {
 		c.slot.Release()
 		c.slot = nil
+		c.bulkhead.stats.hold(time.Since(c.admitted))
 	}
 }
 

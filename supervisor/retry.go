@@ -46,7 +46,7 @@ const attemptsUnsent = 3
 // answer was bad, nor once any byte of the request's body or of an answer has
 // passed.
 func (c *call) again(x *ipc.Call, e *exchange.Error, attempt int) bool {
-	if x.BodyRead() || e.Stage >= exchange.Answered || c.current() == nil || c.ended() {
+	if x.BodyRead() || e.Stage >= exchange.Answered || c.ended() {
 		return false
 	}
 	switch {

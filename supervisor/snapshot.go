@@ -27,7 +27,7 @@ func (s *Supervisor) Status() Status {
 func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 	set := b.settings.Load()
 	l, br := b.limiter.Stats(now), b.breaker.Stats(now)
-	latency, rate := b.stats.latency.Snapshot(now)
+	latency, served := b.stats.latency.Snapshot(now)
 	out := BulkheadStatus{
 		Name: set.Name, Owner: set.Owner, Runbook: set.Runbook,
 		Restarts: b.restarts(),
@@ -37,7 +37,7 @@ func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 			State: br.State.String(), Mode: string(br.Mode), Why: br.Why, Since: br.Since,
 			RetryAfterSeconds: br.RetryAfter.Seconds(), Calls: br.Calls, Failures: br.Failures, Slow: br.Slow,
 		},
-		RequestsPerSecond: rate,
+		RequestsPerSecond: b.stats.rate(now, served, latency.Count()),
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
 		Refused: b.stats.refusedLastMinute(now),
 	}

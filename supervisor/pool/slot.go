@@ -291,7 +291,7 @@ func (s *slot) lost(cause Cause, err error) {
 	s.pool.mu.Lock()
 	s.pool.withdraw(m)
 	s.member = nil
-	s.status.Pid = 0
+	s.status.State, s.status.Pid = Starting, 0 // fault says what it is
 	s.pool.mu.Unlock()
 	pid := m.worker.Pid()
 	if cause != CauseExit {
