@@ -139,7 +139,11 @@ func TestE2EWorkersKilled(t *testing.T) {
 	}
 	calls.Stop()
 	noErrors(t, g.Stop())
-	t.Log(figures(calls.Snapshot()))
+	mine := calls.Snapshot()
+	t.Log(figures(mine))
+	if told := mine.Reasons["worker_died"] + mine.Reasons["no_worker"]; told != mine.ServerErrors() || mine.TransportErrors() > 0 {
+		t.Errorf("other failures than worker_died and no_worker: %v, %v", mine.Reasons, mine.Errors)
+	}
 	t.Logf("orders answered again after %v", back)
 	if slow := slices.Max(back); slow > time.Second {
 		t.Errorf("orders was back after %v, want 1 s", slow)
