@@ -90,7 +90,7 @@ func spec(dir, role string) ipc.Spec {
 	if err != nil {
 		panic(err)
 	}
-	return ipc.Spec{Path: exe, Env: []string{roleKey + "=" + role}, SocketDir: dir}
+	return ipc.Spec{Path: exe, Env: []string{roleKey + "=" + role, "GORACE=atexit_sleep_ms=0"}, SocketDir: dir}
 }
 
 // socketDir is short and private, as a generation's folder is.

@@ -109,7 +109,7 @@ func bulkhead(name string, change ...func(*supervisor.BulkheadConfig)) superviso
 	}
 	c := supervisor.BulkheadConfig{
 		Name: name, Routes: []supervisor.Route{{Prefix: "/" + name}},
-		Worker: supervisor.WorkerConfig{Kind: exe}, Workers: 1,
+		Worker: supervisor.WorkerConfig{Kind: exe, Env: quick()}, Workers: 1,
 		RestartBudget: supervisor.RestartBudget{Faults: 50, Per: time.Minute},
 		Limit:         8, Queue: 4, QueueTimeout: time.Second, UpgradeLimit: 2, MaxBody: 1 << 20,
 		Timeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
@@ -122,6 +122,16 @@ func bulkhead(name string, change ...func(*supervisor.BulkheadConfig)) superviso
 		f(&c)
 	}
 	return c
+}
+
+// quick is the environment of test workers: the race detector would have each
+// process sleep for a second at its end.
+func quick(more ...string) map[string]string {
+	env := map[string]string{"GORACE": "atexit_sleep_ms=0"}
+	for _, name := range more {
+		env[name] = "1"
+	}
+	return env
 }
 
 // running is a supervisor under test.

@@ -143,12 +143,15 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
 	for _, c := range p.revisions {
-		if c.pool == nil || c.added { // a new bulkhead has nothing to fall back to
+		if c.pool == nil {
 			continue
 		}
 		select {
 		case <-c.pool.Tried():
 		case <-ctx.Done():
+		}
+		if c.added {
+			continue // nothing to fall back to: it comes as it is
 		}
 		if why := notReady(c.pool.Status()); why != "" {
 			kept = append(kept, fmt.Sprintf("%s: keeps its old configuration: %s", c.to.Name, why))

@@ -1,0 +1,131 @@
+package supervisor_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"commerce.example/coordinator/supervisor"
+)
+
+func pids(b supervisor.BulkheadStatus) (list []int) {
+	for _, w := range b.Workers {
+		list = append(list, w.Pid)
+	}
+	return list
+}
+
+// reloadable starts a supervisor whose next configuration the test decides.
+func reloadable(t *testing.T, bulkheads ...supervisor.BulkheadConfig) (r *running, next *[]supervisor.BulkheadConfig, bad *error) {
+	t.Helper()
+	next, bad = &bulkheads, new(error)
+	var config supervisor.Config
+	r = start(t, bulkheads, func(o *supervisor.Options) {
+		o.Load = func() (supervisor.Config, error) {
+			c := config
+			c.Bulkheads = *next
+			return c, *bad
+		}
+		config = o.Config
+	})
+	return r, next, bad
+}
+
+func TestReloadTouchesOnlyWhatChanged(t *testing.T) {
+	r, next, bad := reloadable(t, bulkhead("a"), bulkhead("b"), bulkhead("c"))
+	a, b := pids(r.bulkhead("a")), pids(r.bulkhead("b"))
+
+	// In place: no worker notices.
+	*next = []supervisor.BulkheadConfig{
+		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Limit, c.Owner = 3, "team" }), bulkhead("b"), bulkhead("c"),
+	}
+	if rep := r.Reload(t.Context()); rep.Error != "" || !reflect.DeepEqual(rep.Bulkheads, []string{"a"}) {
+		t.Fatalf("%+v", rep)
+	}
+	if s := r.bulkhead("a"); s.Limit != 3 || s.Owner != "team" || !reflect.DeepEqual(pids(s), a) {
+		t.Errorf("%+v", s)
+	}
+
+	// New workers for one, a new bulkhead, one removed.
+	*next = []supervisor.BulkheadConfig{
+		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Worker.Env = quick("X") }), bulkhead("b"), bulkhead("d"),
+	}
+	rep := r.Reload(t.Context())
+	if rep.Error != "" || !strings.Contains(rep.Did, "added 1, new workers for 1, changed in place 0, removed 1, untouched 1") {
+		t.Fatalf("%+v", rep)
+	}
+	if reflect.DeepEqual(pids(r.bulkhead("a")), a) || !reflect.DeepEqual(pids(r.bulkhead("b")), b) {
+		t.Error("wrong workers replaced")
+	}
+	if got := r.reason("GET", "/d", nil) + r.reason("GET", "/c", nil); got != "200no_route" {
+		t.Errorf("added and removed: %s", got)
+	}
+
+	// Mistakes: refused whole.
+	*bad = errors.New("first mistake\nsecond mistake")
+	if rep := r.Reload(t.Context()); len(rep.Details) != 2 || rep.Error == "" {
+		t.Errorf("%+v", rep)
+	}
+	*bad = nil
+	*next = []supervisor.BulkheadConfig{bulkhead("a"), bulkhead("b", func(c *supervisor.BulkheadConfig) {
+		c.Routes = []supervisor.Route{{Prefix: "/a"}}
+	})}
+	if rep := r.Reload(t.Context()); !strings.Contains(rep.Error, "claimed by two") {
+		t.Errorf("%+v", rep)
+	}
+	if got := r.reason("GET", "/d", nil); got != "200" {
+		t.Errorf("after refused reloads: %s", got)
+	}
+}
+
+func TestReloadKeepsTheOldWorkersWhenTheNewOnesFail(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "broken")
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, next, _ := reloadable(t, bulkhead("a"), bulkhead("b"))
+	a := pids(r.bulkhead("a"))
+	*next = []supervisor.BulkheadConfig{
+		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Worker.Kind, c.Limit = broken, 77 }),
+		bulkhead("b", func(c *supervisor.BulkheadConfig) { c.Limit = 5 }),
+	}
+	rep := r.Reload(t.Context())
+	if rep.Error == "" || len(rep.Details) != 1 || !strings.Contains(rep.Details[0], "a: keeps its old configuration") {
+		t.Errorf("%+v", rep)
+	}
+	if s := r.bulkhead("a"); s.Limit == 77 || !reflect.DeepEqual(pids(s), a) || s.State != "ready" {
+		t.Errorf("%+v", s)
+	}
+	if s := r.bulkhead("b"); s.Limit != 5 {
+		t.Errorf("the others' changes wait for nobody: %+v", s)
+	}
+}
+
+func TestResizeLastsUntilTheReload(t *testing.T) {
+	r, _, _ := reloadable(t, bulkhead("a"))
+	three, forty := 3, 40
+	if rep := r.Resize(t.Context(), "a", &three, &forty); rep.Error != "" || rep.Did != "limit 8 -> 40, workers 1 -> 3" {
+		t.Fatalf("%+v", rep)
+	}
+	if s := r.bulkhead("a"); len(s.Workers) != 3 || s.Limit != 40 || s.State != "ready" {
+		t.Errorf("%+v", s)
+	}
+	tooMany := 5000
+	if rep := r.Resize(t.Context(), "a", nil, &tooMany); rep.Error == "" {
+		t.Error("a limit beyond the workers' connections was taken")
+	}
+	if rep := r.Reload(t.Context()); rep.Error != "" {
+		t.Fatalf("%+v", rep)
+	}
+	eventually(t, 10*time.Second, "as configured", func() bool {
+		s := r.bulkhead("a")
+		return len(s.Workers) == 1 && s.Limit == 8
+	})
+	if rep := r.Restart(t.Context(), "nobody"); rep.Error == "" {
+		t.Error("restarted nobody")
+	}
+}
