@@ -152,6 +152,9 @@ func (c *call) send() (*http.Response, error) {
 		}
 		failed, c.leased = err, false
 		lease.Release()
+		if ipc.Told(failure) {
+			c.lease = pool.Lease{} // it was not the worker's fault: the same one will do
+		}
 	}
 }
 
