@@ -24,6 +24,7 @@ import (
 // worker binary is called, it is one whose handler is the name of its file.
 func TestMain(m *testing.M) {
 	if len(os.Args) < 2 || strings.HasPrefix(os.Args[1], "-test.") {
+		_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // for the children: it would prolong every exit by 1 s
 		os.Exit(m.Run())
 	}
 	switch {

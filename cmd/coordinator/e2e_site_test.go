@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
@@ -39,6 +40,9 @@ func span(short, full time.Duration) time.Duration {
 	}
 	return short
 }
+
+// endAtOnce keeps the race detector from prolonging every exit by 1 s.
+const endAtOnce = "GORACE=atexit_sleep_ms=0"
 
 func self(t *testing.T) string {
 	t.Helper()
@@ -105,6 +109,9 @@ func (s *site) set(settings ...string) {
 		}
 	}
 	var text strings.Builder
+	for bulkhead := range strings.SplitSeq(s.vars["COORDINATOR_BULKHEADS"], ",") {
+		fmt.Fprintf(&text, "BULKHEAD_%s_ENV_%s\n", strings.ToUpper(bulkhead), endAtOnce)
+	}
 	for name, value := range s.vars {
 		fmt.Fprintf(&text, "%s=%s\n", name, value)
 	}
@@ -120,7 +127,7 @@ func (s *site) envFile() string { return s.dir + "/coordinator.env" }
 func (s *site) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(self(s.t), append(args, "--env-file", s.envFile())...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "XDG_RUNTIME_DIR=" + s.dir,
-		"GORACE=atexit_sleep_ms=0"} // it would prolong every exit by 1 s
+		endAtOnce}
 	return cmd
 }
 
@@ -279,9 +286,10 @@ func (s *site) pids(name string) (pids []int) {
 	return pids
 }
 
-// metric is the sum of the samples of a metric that have all these labels,
-// given as name, value, name, value; of a histogram, the count.
-func (s *site) metric(name string, labels ...string) float64 {
+// metrics is one scrape.
+type metrics map[string]*dto.MetricFamily
+
+func (s *site) metrics() metrics {
 	s.t.Helper()
 	_, body, err := s.adminGet("/metrics")
 	if err != nil {
@@ -292,14 +300,15 @@ func (s *site) metric(name string, labels ...string) float64 {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	family := families[name]
-	if family == nil {
-		s.t.Fatalf("no metric %s", name)
-	}
-	sum := 0.0
-	for _, m := range family.Metric {
+	return families
+}
+
+// sum adds the samples of a metric that have all these labels, given as name,
+// value, name, value; of a histogram, the counts.
+func (m metrics) sum(name string, labels ...string) (sum float64) {
+	for _, sample := range m[name].GetMetric() {
 		found := 0
-		for _, l := range m.Label {
+		for _, l := range sample.Label {
 			for i := 0; i < len(labels); i += 2 {
 				if l.GetName() == labels[i] && l.GetValue() == labels[i+1] {
 					found++
@@ -307,10 +316,20 @@ func (s *site) metric(name string, labels ...string) float64 {
 			}
 		}
 		if found == len(labels)/2 {
-			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			sum += sample.GetCounter().GetValue() + sample.GetGauge().GetValue() + float64(sample.GetHistogram().GetSampleCount())
 		}
 	}
 	return sum
+}
+
+// metric is sum of a scrape of its own; the metric must be there.
+func (s *site) metric(name string, labels ...string) float64 {
+	s.t.Helper()
+	m := s.metrics()
+	if m[name] == nil {
+		s.t.Fatalf("no metric %s", name)
+	}
+	return m.sum(name, labels...)
 }
 
 // eventually waits for what has to come within a time and returns how long it
