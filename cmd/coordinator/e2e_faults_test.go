@@ -16,14 +16,19 @@ import (
 	"commerce.example/coordinator/cmd/coordinator/internal/load"
 )
 
-// unhurt wants the p99 of a phase within 10 % or 5 ms of what it was alone. What
-// the generator itself was late with is not the coordinator's.
-func unhurt(t *testing.T, alone, beside *load.Result) {
+// unhurt wants the p99 of a phase within 10 % or 5 ms of what it was alone.
+// noise is the p99 of an answer that the supervisor alone makes, in the same
+// phase: above 5 ms the machine is short of CPU for reasons of its own, and a
+// request that passes four processes waits for it four times.
+func unhurt(t *testing.T, alone, beside *load.Result, noise time.Duration) {
 	t.Helper()
 	was, is := alone.All.Quantile(.99), beside.All.Quantile(.99)
-	late := max(0, beside.Lag.Quantile(.99)-alone.Lag.Quantile(.99))
-	t.Logf("%s: p99 alone %v, beside %v (the generator %v later than alone)", beside.Name, was, is, late)
-	if allowed := max(was/10, 5*time.Millisecond); is-was > allowed+late {
+	allowed := max(was/10, 5*time.Millisecond)
+	if noise > 5*time.Millisecond {
+		allowed += 4 * noise
+	}
+	t.Logf("%s: p99 alone %v, beside %v, allowed %v more (noise %v)", beside.Name, was, is, allowed, noise)
+	if is-was > allowed {
 		t.Errorf("%s: p99 rose from %v to %v, want at most %v more", beside.Name, was, is, allowed)
 	}
 }
@@ -45,6 +50,7 @@ func TestE2EHang(t *testing.T) {
 
 	others.Cut("catalog beside hung orders")
 	calls.Cut("until open")
+	front.Cut("no_route until orders is open")
 	time.Sleep(200 * time.Millisecond) // what was sent before is answered
 	fault(t, orders, demo.Hang)
 	opened := eventually(t, 4*time.Second, "the breaker is open", func() bool { return s.bulkhead("orders").Breaker.State == "open" })
@@ -58,7 +64,7 @@ func TestE2EHang(t *testing.T) {
 	time.Sleep(hung - opened)
 
 	calls.Cut("repaired")
-	front.Cut("")
+	front.Cut("no_route after the repair")
 	fault(t, orders, demo.Up)
 	closed := eventually(t, 8*time.Second, "the breaker is closed", func() bool { return s.bulkhead("orders").Breaker.State == "closed" })
 	calls.Cut("closed")
@@ -80,10 +86,13 @@ func TestE2EHang(t *testing.T) {
 		noErrors(t, phase)
 	}
 	open := c[2]
-	reference := front.Phases()[1]
-	t.Log(figures(reference))
-	if p99, machine := open.All.Quantile(.99), reference.All.Quantile(.99); p99 > machine+5*time.Millisecond {
-		t.Errorf("p99 of the refusals is %v, want 5 ms; no_route took %v at the same time", p99, machine)
+	reference := front.Phases()
+	for _, phase := range reference {
+		t.Log(figures(phase))
+	}
+	noise := reference[2].All.Quantile(.99)
+	if p99 := open.All.Quantile(.99); p99 > max(5*time.Millisecond, 2*noise) {
+		t.Errorf("p99 of the refusals is %v, want 5 ms; no_route took %v at the same time", p99, noise)
 	}
 	if open.Reasons["breaker_open"] < open.Done*9/10 {
 		t.Errorf("%d of %d answers say breaker_open", open.Reasons["breaker_open"], open.Done)
@@ -91,7 +100,7 @@ func TestE2EHang(t *testing.T) {
 	if c[0].Failed() > 0 || c[4].Failed() > 0 {
 		t.Errorf("%d and %d requests failed while orders was well", c[0].Failed(), c[4].Failed())
 	}
-	unhurt(t, o[0], o[2])
+	unhurt(t, o[0], o[2], max(noise, reference[1].All.Quantile(.99)))
 	if n := s.metric("coordinator_worker_restarts_total"); n != 0 {
 		t.Errorf("%v workers were replaced: a sick backend is no sick worker", n)
 	}

@@ -76,7 +76,8 @@ func TestE2EWorkerEnvironment(t *testing.T) {
 	t.Logf("%d variables", len(environ))
 	for _, variable := range environ {
 		name, _, _ := strings.Cut(variable, "=")
-		allowed := name == "MINE" || name == "GORACE" || name == "FROM_FILE" || strings.HasPrefix(name, "PLUGIN_") || strings.HasPrefix(name, "WORKER_")
+		allowed := name == "MINE" || name == "GORACE" || name == "FROM_FILE" || strings.HasPrefix(name, "PLUGIN_") || strings.HasPrefix(name, "WORKER_") ||
+			name == "COORDINATOR_WORKER" // the handshake's cookie
 		if !allowed {
 			t.Errorf("it has %s", variable)
 		}
