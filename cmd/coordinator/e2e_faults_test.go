@@ -16,19 +16,25 @@ import (
 	"commerce.example/coordinator/cmd/coordinator/internal/load"
 )
 
+// quiet reports whether latencies of some milliseconds mean anything now. noise
+// is the p99 of an answer that the supervisor alone makes, in the same phase:
+// above 5 ms the machine is short of CPU for reasons of its own. The long run is
+// for a machine that is not, and always judges.
+func quiet(t *testing.T, noise time.Duration) bool {
+	t.Helper()
+	if noise > 5*time.Millisecond && !long {
+		t.Logf("latencies are not judged: the p99 of no_route is %v", noise)
+		return false
+	}
+	return true
+}
+
 // unhurt wants the p99 of a phase within 10 % or 5 ms of what it was alone.
-// noise is the p99 of an answer that the supervisor alone makes, in the same
-// phase: above 5 ms the machine is short of CPU for reasons of its own, and a
-// request that passes four processes waits for it four times.
 func unhurt(t *testing.T, alone, beside *load.Result, noise time.Duration) {
 	t.Helper()
 	was, is := alone.All.Quantile(.99), beside.All.Quantile(.99)
-	allowed := max(was/10, 5*time.Millisecond)
-	if noise > 5*time.Millisecond {
-		allowed += 4 * noise
-	}
-	t.Logf("%s: p99 alone %v, beside %v, allowed %v more (noise %v)", beside.Name, was, is, allowed, noise)
-	if is-was > allowed {
+	t.Logf("%s: p99 alone %v, beside %v (no_route %v)", beside.Name, was, is, noise)
+	if allowed := max(was/10, 5*time.Millisecond); quiet(t, noise) && is-was > allowed {
 		t.Errorf("%s: p99 rose from %v to %v, want at most %v more", beside.Name, was, is, allowed)
 	}
 }
@@ -36,15 +42,15 @@ func unhurt(t *testing.T, alone, beside *load.Result, noise time.Duration) {
 // An orders service that hangs opens its breaker and hurts nobody else; repaired,
 // it is back within OPEN_FOR + 1 s.
 func TestE2EHang(t *testing.T) {
-	s, orders, _ := shop(t, "BULKHEAD_ORDERS_TIMEOUT=2s", "COORDINATOR_LOG_LEVEL=info")
+	s, orders, _ := shop(t, "BULKHEAD_ORDERS_TIMEOUT=2s", "BULKHEAD_ORDERS_LIMIT=32", "BULKHEAD_ORDERS_QUEUE=16", "BULKHEAD_ORDERS_QUEUE_TIMEOUT=1s", "COORDINATOR_LOG_LEVEL=info")
 	alone, healthy, hung := span(2*time.Second, 10*time.Second), span(3*time.Second, 15*time.Second), span(6*time.Second, 30*time.Second)
 
 	others := s.generate(catalogPath, 200, alone+healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "catalog" })
+	// An answer that touches no bulkhead: what one costs on this machine now.
+	front := s.generate("/nowhere", 200, alone+healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "no_route" })
 	time.Sleep(alone)
 	others.Cut("catalog beside healthy orders")
 	begun := time.Now()
-	// An answer that touches no bulkhead: what one costs on this machine now.
-	front := s.generate("/nowhere", 200, healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "no_route" })
 	calls := s.generate(ordersPath, 200, healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "orders" })
 	time.Sleep(healthy)
 
@@ -91,16 +97,15 @@ func TestE2EHang(t *testing.T) {
 		t.Log(figures(phase))
 	}
 	noise := reference[2].All.Quantile(.99)
-	if p99 := open.All.Quantile(.99); p99 > max(5*time.Millisecond, 2*noise) {
+	if p99 := open.All.Quantile(.99); quiet(t, noise) && p99 > 5*time.Millisecond {
 		t.Errorf("p99 of the refusals is %v, want 5 ms; no_route took %v at the same time", p99, noise)
 	}
 	if open.Reasons["breaker_open"] < open.Done*9/10 {
 		t.Errorf("%d of %d answers say breaker_open", open.Reasons["breaker_open"], open.Done)
 	}
-	if c[0].Failed() > 0 || c[4].Failed() > 0 {
-		t.Errorf("%d and %d requests failed while orders was well", c[0].Failed(), c[4].Failed())
-	}
-	unhurt(t, o[0], o[2], max(noise, reference[1].All.Quantile(.99)))
+	noErrors(t, c[0])
+	noErrors(t, c[4])
+	unhurt(t, o[0], o[2], max(noise, reference[0].All.Quantile(.99), reference[1].All.Quantile(.99)))
 	if n := s.metric("coordinator_worker_restarts_total"); n != 0 {
 		t.Errorf("%v workers were replaced: a sick backend is no sick worker", n)
 	}

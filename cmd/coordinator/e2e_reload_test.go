@@ -109,7 +109,7 @@ func TestE2EReload(t *testing.T) {
 
 // What a command says it did is so.
 func TestE2ECommands(t *testing.T) {
-	s, orders, _ := shop(t, "BULKHEAD_ORDERS_BREAKER_MIN_CALLS=2")
+	s, orders, _ := shop(t, "BULKHEAD_ORDERS_BREAKER_MIN_CALLS=2", "BULKHEAD_ORDERS_QUEUE=8")
 	client := newClient(t)
 	ask := func() answer {
 		t.Helper()

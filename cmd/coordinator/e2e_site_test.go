@@ -375,12 +375,17 @@ func shop(t *testing.T, settings ...string) (s *site, orders, catalog *demo.Serv
 	return runSite(t, append(shopSettings(orders, catalog), settings...)...), orders, catalog
 }
 
+// shopSettings have room for what piles up while the machine is busy with other
+// things: what is shed then is another test's subject.
 func shopSettings(orders, catalog *demo.Service) []string {
-	return []string{
-		"COORDINATOR_BULKHEADS=orders,catalog",
-		"BULKHEAD_ORDERS_ROUTES=/api/v2/orders/", "BULKHEAD_ORDERS_BACKEND=" + orders.URL(),
-		"BULKHEAD_CATALOG_ROUTES=/api/catalog/", "BULKHEAD_CATALOG_BACKEND=" + catalog.URL(),
+	settings := []string{"COORDINATOR_BULKHEADS=orders,catalog"}
+	add := func(prefix, route string, backend *demo.Service) {
+		settings = append(settings, prefix+"ROUTES="+route, prefix+"BACKEND="+backend.URL(),
+			prefix+"LIMIT=128", prefix+"QUEUE=1024", prefix+"QUEUE_TIMEOUT=10s")
 	}
+	add("BULKHEAD_ORDERS_", "/api/v2/orders/", orders)
+	add("BULKHEAD_CATALOG_", "/api/catalog/", catalog)
+	return settings
 }
 
 const (
@@ -410,12 +415,13 @@ func figures(r *load.Result) string {
 		r.All.Quantile(.5), r.All.Quantile(.99), r.All.Max(), r.Lag.Quantile(.99))
 }
 
-// noErrors wants every request of r answered well.
+// noErrors wants every request of r that was sent answered well. Those that were
+// waiting for a connection when the generator was stopped were not.
 func noErrors(t *testing.T, r *load.Result) {
 	t.Helper()
 	t.Log(figures(r))
-	if r.Failed() > 0 || r.Done == 0 {
-		t.Errorf("%s: %d of %d requests failed", r.Name, r.Failed(), r.Due)
+	if failed := r.Failed() - r.Dropped; failed > 0 || r.Done == 0 {
+		t.Errorf("%s: %d of %d requests failed", r.Name, failed, r.Due)
 	}
 }
 

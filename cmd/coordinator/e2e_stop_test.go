@@ -41,8 +41,11 @@ func TestE2EStopUnderLoad(t *testing.T) {
 		for _, g := range running {
 			r := g.Stop()
 			t.Log(figures(r))
-			if bad := r.TransportErrors() - r.Errors[load.Refused] + r.ServerErrors(); bad > 0 || r.Errors[load.Refused] == 0 {
-				t.Errorf("%s: %d errors other than refused connects, of which there are %d", r.Name, bad, r.Errors[load.Refused])
+			// A connect in the instant of the close is one that came too late, too:
+			// the kernel had completed it already and resets it.
+			late := r.Errors[load.Refused] + min(1, r.Errors[load.Reset])
+			if bad := r.TransportErrors() - late + r.ServerErrors(); bad > 0 || late == 0 {
+				t.Errorf("%s: %d errors other than %d refused connects", r.Name, bad, late)
 			}
 		}
 	}

@@ -122,7 +122,7 @@ func TestE2EMetricsAndHealth(t *testing.T) {
 		`coordinator_breaker_state{bulkhead="orders",state="closed"} 1`,
 		`coordinator_breaker_state{bulkhead="orders",state="open"} 0`,
 		`coordinator_workers{bulkhead="orders",state="ready"} 2`,
-		`coordinator_limit{bulkhead="orders"} 32`,
+		`coordinator_limit{bulkhead="orders"} 128`,
 	} {
 		if !bytes.Contains(body, []byte("\n"+sample+"\n")) {
 			t.Errorf("no sample %s", sample)
