@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/ipc/wire"
@@ -18,13 +19,17 @@ import (
 // one write.
 const writeBuffer = 16 << 10
 
-// answer is the http.ResponseWriter of a worker's handler. As net/http's, it is
-// for the handler's goroutine; only Fail and Flush may not race with Write.
+// answer is the http.ResponseWriter of a worker's handler. Its buffers are the
+// connection's and the next exchange's after this one, so a handler that goes on
+// writing after its return must never get at them: hence the lock and over.
 type answer struct {
 	x      *inbound
 	s      *session
 	req    *http.Request
 	header http.Header
+
+	mu   sync.Mutex // held by each method while it runs
+	over bool       // the handler has returned
 
 	status   int
 	length   int64 // declared, -1 when not
@@ -35,6 +40,7 @@ type answer struct {
 	begun    bool // bytes of the final head or body are on the wire
 	hijacked bool
 	failed   bool
+	panicked error // why the handler did not return
 	err      error // of the connection
 }
 
@@ -46,6 +52,14 @@ func (a *answer) Header() http.Header {
 }
 
 func (a *answer) WriteHeader(status int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.over {
+		a.writeHeader(status)
+	}
+}
+
+func (a *answer) writeHeader(status int) {
 	if a.status != 0 || a.hijacked || a.failed {
 		return
 	}
@@ -54,7 +68,9 @@ func (a *answer) WriteHeader(status int) {
 	}
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		h := wire.ResponseHead{Status: status, Header: a.Header(), NoBody: true}
-		a.err = a.s.write(wire.AppendResponse(nil, wire.Inform, &h))
+		if frame := wire.AppendResponse(nil, wire.Inform, &h); wire.Fits(frame) {
+			a.err = a.s.write(frame)
+		}
 		return
 	}
 	a.status = status
@@ -83,6 +99,9 @@ func (a *answer) encodeHead() {
 	}
 	a.s.head = wire.AppendResponse(a.s.head[:0], wire.Response, &head)
 	a.s.out = append(a.s.out[:0], byte(wire.Data), 0, 0, 0)
+	if !wire.Fits(a.s.head) {
+		a.fail(errors.New("the answer's head is too large"))
+	}
 }
 
 func (a *answer) announce(fields []string) http.Header {
@@ -98,33 +117,42 @@ func (a *answer) announce(fields []string) http.Header {
 	return h
 }
 
+var errReturned = errors.New("ipc: written after the handler returned")
+
 // writable admits n more bytes of body, or says why not.
 func (a *answer) writable(n int) error {
 	switch {
+	case a.over:
+		return errReturned
 	case a.hijacked:
 		return http.ErrHijacked
 	case a.failed:
 		return http.ErrAbortHandler
 	}
 	if a.status == 0 {
-		a.WriteHeader(http.StatusOK)
+		a.writeHeader(http.StatusOK)
 	}
 	switch {
 	case a.err != nil:
 		return a.err
+	case a.failed:
+		return http.ErrAbortHandler
 	case a.bodiless && a.req.Method != http.MethodHead:
 		return http.ErrBodyNotAllowed
-	case a.length >= 0 && !a.bodiless && a.written+int64(n) > a.length:
+	case a.length >= 0 && a.written+int64(n) > a.length:
 		return http.ErrContentLength
 	}
 	return nil
 }
 
 func (a *answer) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := a.writable(len(p)); err != nil {
 		return 0, err
 	}
 	if a.bodiless {
+		a.written += int64(len(p))
 		return len(p), nil
 	}
 	for rest := p; len(rest) > 0; {
@@ -144,6 +172,8 @@ func (a *answer) Write(p []byte) (int, error) {
 // Buffered is relayed honestly: what is here goes out before the copy waits for
 // more, and a body that is at hand whole goes out in one piece.
 func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := a.writable(0); err != nil {
 		return 0, err
 	}
@@ -195,6 +225,8 @@ func (a *answer) Flush() { _ = a.FlushError() }
 
 // FlushError is what http.ResponseController calls.
 func (a *answer) FlushError() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := a.writable(0); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
 		return err
 	}
@@ -224,7 +256,11 @@ func (a *answer) flush(last bool) error {
 		out = out[:0]
 	}
 	if last && !a.bodiless {
-		out = wire.AppendEnd(out, a.trailers())
+		data := len(out)
+		if out = wire.AppendEnd(out, a.trailers()); !wire.Fits(out[data:]) {
+			a.fail(errors.New("the answer's trailers are too large"))
+			return a.err
+		}
 	}
 	switch {
 	case len(out) == 0 && !first:
@@ -263,16 +299,31 @@ func (a *answer) trailers() http.Header {
 	return t
 }
 
-// finish ends the answer when the handler has returned.
+// retire takes the answer from the handler, which has returned. It reports false
+// when a goroutine that the handler left behind is writing at this moment: then
+// its buffers are lost, and the connection with them.
+func (a *answer) retire() bool {
+	if !a.mu.TryLock() {
+		return false
+	}
+	defer a.mu.Unlock()
+	a.over = true
+	return true
+}
+
+// finish ends a retired answer.
 func (a *answer) finish() error {
+	if a.panicked != nil {
+		a.fail(&exchange.Error{Fault: exchange.WorkerProtocol, Err: a.panicked})
+	}
+	if a.status == 0 && !a.failed {
+		a.writeHeader(http.StatusOK)
+	}
 	if a.failed {
 		return a.err
 	}
-	if a.status == 0 {
-		a.WriteHeader(http.StatusOK)
-	}
 	if a.length >= 0 && a.written != a.length && !a.bodiless {
-		a.Fail(&exchange.Error{
+		a.fail(&exchange.Error{
 			Fault: exchange.WorkerProtocol,
 			Err:   fmt.Errorf("handler declared %d bytes and wrote %d", a.length, a.written),
 		})
@@ -288,6 +339,14 @@ func (a *answer) finish() error {
 // answer or of the rest of it. What was written before goes out first, so that
 // the client sees a cut answer and not an empty one.
 func (a *answer) Fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.over {
+		a.fail(err)
+	}
+}
+
+func (a *answer) fail(err error) {
 	if a.hijacked || a.failed {
 		return
 	}
@@ -296,7 +355,7 @@ func (a *answer) Fail(err error) {
 	}
 	a.failed = true
 	f := exchange.Error{Fault: exchange.WorkerProtocol, Err: err}
-	if e, ok := errors.AsType[*exchange.Error](err); ok {
+	if e, ok := errors.AsType[*exchange.Error](err); ok && e.Fault != "" {
 		f = *e
 	}
 	detail := ""
@@ -314,7 +373,9 @@ func (a *answer) EnableFullDuplex() error { return nil }
 // Hijack hands over the connection. What the handler writes next is HTTP/1.1
 // for the client, status line first, as on a connection of net/http.
 func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if a.hijacked || a.begun || a.failed {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over || a.hijacked || a.begun || a.failed {
 		return nil, nil, http.ErrHijacked
 	}
 	if a.req.Body != http.NoBody {

@@ -16,8 +16,9 @@ type Body struct {
 	conn *conn
 	call *Call
 	resp *http.Response
-	over bool // the worker has handed over the last byte
-	kept bool // conn has been released
+	left int64 // of the declared length; -1: none declared
+	over bool  // the worker has handed over the last byte
+	kept bool  // conn has been released
 	err  error
 }
 
@@ -31,6 +32,9 @@ func (b *Body) Read(p []byte) (int, error) {
 	}
 	for {
 		n, t, payload, err := b.conn.in.readBody(p)
+		if err == nil {
+			err = b.count(n, t)
+		}
 		if err == nil && t == wire.Continue {
 			err = b.late()
 			if err == nil && n == 0 && len(p) > 0 {
@@ -45,6 +49,18 @@ func (b *Body) Read(p []byte) (int, error) {
 		b.err = err
 		return n, err
 	}
+}
+
+// count holds the worker to the length it declared: less must not look like a
+// whole answer.
+func (b *Body) count(n int, t wire.Type) error {
+	if b.left < 0 {
+		return nil
+	}
+	if b.left -= int64(n); b.left < 0 || b.left > 0 && t == wire.End {
+		return wire.Violation("an answer's body is not as long as declared: %d bytes are missing", b.left)
+	}
+	return nil
 }
 
 // late starts the upload for a handler that asks for it after its answer began.
@@ -115,6 +131,14 @@ type hijackedBody struct {
 	io.ReadCloser
 	conn *conn
 	call *Call
+}
+
+func (b *hijackedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = b.conn.failure(b.call, err)
+	}
+	return n, err
 }
 
 func (b *hijackedBody) Close() error {

@@ -21,9 +21,9 @@ type Call struct {
 	// Inform is called for each informational answer, on Do's goroutine.
 	Inform func(status int, header http.Header)
 
-	// StopBody makes a Read of Request.Body that is under way return. Close
-	// calls it when the answer is over before the body is. Needed with a body
-	// that can block.
+	// StopBody makes a Read of Request.Body that is under way return, and does
+	// not block. Do and Close call it when the exchange is over before the body
+	// is, and wait for that Read. Needed with a body that can block.
 	StopBody func()
 
 	sent atomic.Int64 // bytes of the body handed to the worker

@@ -13,8 +13,7 @@ import (
 	"commerce.example/coordinator/ipc/wire"
 )
 
-// idleConns are kept for the next burst; one that has not been used for
-// idleConnAge is closed.
+// idleConnAge is how long a connection is kept for the next burst.
 const idleConnAge = 30 * time.Second
 
 // client is the supervisor's end of one worker's data plane: it dials, keeps
@@ -31,12 +30,13 @@ type client struct {
 	closed error
 }
 
-func newClient(path string, b *board.Board) *client {
+// newClient owns so many cells of b, from first on.
+func newClient(path string, b *board.Board, first, cells uint32) *client {
 	c := &client{
 		addr: &net.UnixAddr{Name: path, Net: "unix"}, board: b,
 		seqs: make([]uint32, b.Cells()), open: make(map[*conn]struct{}),
 	}
-	for i := b.Cells(); i > 0; i-- {
+	for i := first + cells; i > first; i-- {
 		c.free = append(c.free, i-1)
 	}
 	return c
@@ -61,7 +61,7 @@ func (cl *client) take(ctx context.Context) (*conn, error) {
 	}
 	if len(cl.free) == 0 {
 		defer cl.mu.Unlock()
-		return nil, fmt.Errorf("%w: all %d are in use", ErrNoConnection, len(cl.seqs))
+		return nil, fmt.Errorf("%w: all %d are in use", ErrNoConnection, len(cl.open))
 	}
 	cell := cl.free[len(cl.free)-1]
 	cl.free = cl.free[:len(cl.free)-1]
@@ -100,13 +100,17 @@ func (cl *client) dial(ctx context.Context, cell uint32) (*conn, error) {
 	return c, nil
 }
 
-// put keeps a connection that stands at the next exchange.
+// put keeps a connection that stands at the next exchange. One with more to read
+// does not: nobody asked for that, and it must not answer the next request.
 func (cl *client) put(c *conn) {
+	if !c.in.empty() {
+		cl.drop(c)
+		return
+	}
 	c.in.rest()
 	if cap(c.out) > writeBuffer {
 		c.out = nil
 	}
-	c.out = c.out[:0]
 	c.upload = nil
 	c.idleSince = time.Now()
 	cl.mu.Lock()
@@ -184,7 +188,7 @@ type conn struct {
 	client    *client
 	nc        *net.UnixConn
 	in        *stream
-	out       []byte
+	out       []byte // to be written: nothing, or a Hello at first, between exchanges
 	cell, seq uint32
 	upload    *upload
 	idleSince time.Time
@@ -213,7 +217,10 @@ func (c *conn) release(call *Call, clean bool) {
 func (c *conn) failure(call *Call, err error) *exchange.Error {
 	stage := c.client.board.Fence(c.cell, c.seq)
 	if cause := call.cancelled(); cause != nil {
-		return &exchange.Error{Fault: exchange.FaultOf(cause), Stage: stage, Err: cause}
+		return &exchange.Error{Fault: faultOfCause(cause), Stage: stage, Err: cause}
+	}
+	if err == errHeadTooLarge {
+		return &exchange.Error{Fault: exchange.BadRequest, Stage: stage, Err: err}
 	}
 	if told, ok := err.(*reported); ok {
 		return &exchange.Error{Fault: told.fault, Stage: stage, Err: told}
@@ -225,4 +232,16 @@ func (c *conn) failure(call *Call, err error) *exchange.Error {
 		return &exchange.Error{Fault: exchange.WorkerProtocol, Stage: stage, Err: err}
 	}
 	return &exchange.Error{Fault: exchange.WorkerDied, Stage: stage, Err: err}
+}
+
+// faultOfCause names a cancellation. One in words of its own comes from a
+// context: it is the caller's.
+func faultOfCause(cause error) exchange.Fault {
+	switch f := exchange.FaultOf(cause); {
+	case f != "":
+		return f
+	case errors.Is(cause, context.DeadlineExceeded):
+		return exchange.Deadline
+	}
+	return exchange.ClientGone
 }

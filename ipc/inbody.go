@@ -1,10 +1,12 @@
 package ipc
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
@@ -96,20 +98,20 @@ func (b *requestBody) Close() error {
 	b.reading.Lock()
 	defer b.reading.Unlock()
 	b.session.nc.SetReadDeadline(time.Time{})
-	if !b.ended {
+	if errors.Is(b.err, os.ErrDeadlineExceeded) {
 		b.err = nil // the interruption was ours; the stream stands at a known byte
 	}
 	return nil
 }
 
-// finish leaves the connection at the next request: it skips what the handler
-// did not read. It reports false when the supervisor closed the connection
-// instead, as it does when there is much to come. nil is a request without body.
-func (b *requestBody) finish() bool {
+// skip leaves the connection at the next request: it reads past what the handler
+// left of a closed body. It reports false when the supervisor closed the
+// connection instead, as it does when there is much to come. nil is a request
+// without body.
+func (b *requestBody) skip() bool {
 	if b == nil {
 		return true
 	}
-	b.Close()
 	if b.ended || b.err != nil {
 		return b.ended
 	}

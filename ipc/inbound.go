@@ -185,10 +185,7 @@ func (s *session) exchange(payload []byte) fate {
 	if !s.plane.board.Raise(s.cell, x.seq, stage) {
 		return broken // given up before it was read
 	}
-	u, err := url.ParseRequestURI(head.Target)
-	if err != nil {
-		return broken
-	}
+	u, badTarget := url.ParseRequestURI(head.Target)
 	req := request(&head, u).WithContext(x)
 	var body *requestBody
 	if !head.NoBody {
@@ -198,18 +195,35 @@ func (s *session) exchange(payload []byte) fate {
 	a := &answer{x: x, s: s, req: req, length: -1}
 
 	s.plane.sweeper.add(s, x)
+	defer s.plane.sweeper.remove(s)
+	defer x.cancel(context.Canceled)
 	s.plane.requests.Add(1)
-	a.run(s.plane.opts.Handler)
-	if a.hijacked {
-		return taken
+	if badTarget != nil {
+		a.fail(&exchange.Error{Fault: exchange.BadRequest, Err: badTarget})
+	} else {
+		a.run(s.plane.opts.Handler)
 	}
-	end := broken
-	if a.finish() == nil && body.finish() {
-		end = reusable
-	}
-	s.plane.sweeper.remove(s)
+	return s.settle(x, a, body)
+}
+
+// settle ends the exchange of a handler that has returned. Goroutines that it
+// left behind lose their hold on the connection first: what they read or write
+// from here on must not meet the next exchange.
+func (s *session) settle(x *inbound, a *answer, body *requestBody) fate {
 	x.cancel(context.Canceled)
-	return end
+	if body != nil {
+		body.Close()
+	}
+	switch {
+	case !a.retire():
+		s.plane.logf("a handler returned while another goroutine was writing its answer to %s", a.req.Method)
+		return broken
+	case a.hijacked:
+		return taken
+	case a.finish() != nil, !body.skip():
+		return broken
+	}
+	return reusable
 }
 
 func request(h *wire.RequestHead, u *url.URL) *http.Request {
@@ -246,9 +260,7 @@ func (a *answer) run(h http.Handler) {
 			a.s.plane.panics.Add(1)
 			a.s.plane.logf("panic serving %s: %v\n%s", a.req.Method, v, bytes.TrimSpace(debug.Stack()))
 		}
-		if !a.hijacked && !a.failed {
-			a.Fail(&exchange.Error{Fault: exchange.WorkerProtocol, Err: fmt.Errorf("handler panicked: %v", v)})
-		}
+		a.panicked = fmt.Errorf("handler panicked: %v", v)
 	}()
 	h.ServeHTTP(a, a.req)
 }

@@ -14,6 +14,10 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"commerce.example/coordinator/ipc/board"
 	"commerce.example/coordinator/ipc/control"
@@ -34,11 +38,17 @@ type Spec struct {
 	// has ended.
 	SocketDir string
 
-	Conns        uint32        // data connections at most, upgrades included; 0: 256
+	Conns        uint32        // exchanges at a time at most, upgrades included; 0: 256
 	StartTimeout time.Duration // until the worker has proved itself ready; 0: 10 s
 
 	Line func(process.Line) // gets what the worker prints; nil: nobody
 }
+
+// maxVersion bounds what a worker says of itself: it becomes a metric's label.
+const maxVersion = 64
+
+// maxControl bounds a message of the control plane; go-plugin's limit is 2 GiB.
+const maxControl = 4 << 20
 
 // MaxSocketDir keeps the sockets' paths under 100 bytes, which fits every
 // system's sun_path: a worker's folder and two names of go-plugin's come after.
@@ -53,7 +63,8 @@ type Worker struct {
 	plugin  *plugin.Client
 	control control.ControlClient
 	client  *client
-	dir     string // its sockets, and nothing else's
+	prober  *client // with a cell of its own: a probe must not wait for requests
+	dir     string  // its sockets, and nothing else's
 	version string
 	done    chan struct{} // the process has ended and left nothing behind
 	probing chan *conn    // holds the connection for probes, or nil
@@ -93,7 +104,7 @@ func Launch(ctx context.Context, spec Spec) (*Worker, error) {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		r.kill()
+		r.end()
 		w.plugin.Kill()
 		os.RemoveAll(w.dir)
 		return nil, fmt.Errorf("start %s: %w", spec.Path, err)
@@ -118,13 +129,13 @@ func (w *Worker) prepare(spec Spec) (*launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data socket: %w", err)
 	}
-	b, shared, err := board.Create(spec.Conns)
+	b, shared, err := board.Create(spec.Conns + 1)
 	if err != nil {
 		listener.Close()
 		return nil, err
 	}
-	w.client = newClient(socket, b)
-	r := &launcher{files: []*os.File{listener, shared}, started: make(chan struct{})}
+	w.client, w.prober = newClient(socket, b, 0, spec.Conns), newClient(socket, b, spec.Conns, 1)
+	r := &launcher{files: []*os.File{listener, shared}, connected: make(chan struct{})}
 	w.plugin = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  handshake,
 		Plugins:          plugin.PluginSet{controlName: &controlPlugin{}},
@@ -133,6 +144,10 @@ func (w *Worker) prepare(spec Spec) (*launcher, error) {
 		StartTimeout:     spec.StartTimeout,
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: w.dir},
+		// go-plugin connects without a deadline; gRPC's own is 20 s.
+		GRPCDialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.DefaultConfig, MinConnectTimeout: spec.StartTimeout,
+		}), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxControl))},
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (runner.Runner, error) {
 			r.Runner = process.NewRunner(process.Spec{
 				Path: spec.Path, Args: spec.Args, Dir: spec.Dir,
@@ -152,6 +167,7 @@ func (w *Worker) start(ctx context.Context, r *launcher) error {
 	stop := context.AfterFunc(ctx, r.kill)
 	defer stop()
 	protocol, err := w.plugin.Client()
+	close(r.connected)
 	r.close()
 	if err != nil {
 		return err
@@ -165,7 +181,7 @@ func (w *Worker) start(ctx context.Context, r *launcher) error {
 	if err != nil {
 		return err
 	}
-	w.version = hello.Version
+	w.version = hello.Version[:min(len(hello.Version), maxVersion)]
 	return w.Probe(ctx)
 }
 
@@ -173,10 +189,21 @@ func (w *Worker) start(ctx context.Context, r *launcher) error {
 // attempt from outside.
 type launcher struct {
 	*process.Runner
-	files   []*os.File
-	started chan struct{} // closed after Start
-	up      atomic.Pointer[process.Process]
-	killed  atomic.Bool
+	files     []*os.File
+	connected chan struct{} // closed when go-plugin has its connection, or gave up
+	up        atomic.Pointer[process.Process]
+	killed    atomic.Bool
+}
+
+// Wait tells go-plugin of the end of the process, once it has connected:
+// told in between, it forgets to close the connection that it was making.
+func (l *launcher) Wait(ctx context.Context) error {
+	select {
+	case <-l.connected:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return l.Runner.Wait(ctx)
 }
 
 func (l *launcher) Start(ctx context.Context) error {
@@ -198,6 +225,14 @@ func (l *launcher) kill() {
 	}
 }
 
+// end kills the process, if there is one, and waits until nothing is left of it.
+func (l *launcher) end() {
+	l.kill()
+	if p := l.up.Load(); p != nil {
+		<-p.Drained()
+	}
+}
+
 // close closes the supervisor's copies of what the child was born with.
 func (l *launcher) close() {
 	for _, f := range l.files {
@@ -209,7 +244,7 @@ func (l *launcher) close() {
 // watch tidies up when the process has ended, however it did.
 func (w *Worker) watch() {
 	<-w.proc.Done()
-	w.client.close(&exchange.Error{Fault: exchange.WorkerDied, Err: w.proc.Err()})
+	w.fail(&exchange.Error{Fault: exchange.WorkerDied, Err: w.proc.Err()})
 	w.plugin.Kill() // the process is gone: this only frees what go-plugin holds
 	<-w.proc.Drained()
 	os.RemoveAll(w.dir)
@@ -234,7 +269,12 @@ func (w *Worker) ExitError() error { return w.proc.Err() }
 // Fail ends all exchanges with the fault, and refuses new ones. The process is
 // left alone.
 func (w *Worker) Fail(fault exchange.Fault) {
-	w.client.close(&exchange.Error{Fault: fault, Err: errors.New("given up by the supervisor")})
+	w.fail(&exchange.Error{Fault: fault, Err: errors.New("given up by the supervisor")})
+}
+
+func (w *Worker) fail(cause *exchange.Error) {
+	w.client.close(cause)
+	w.prober.close(cause)
 }
 
 // Trim closes data connections that have been idle for 30 s.
@@ -251,13 +291,13 @@ func (w *Worker) Probe(ctx context.Context) error {
 	}
 	err := error(nil)
 	if c == nil {
-		if c, err = w.client.take(ctx); err != nil {
+		if c, err = w.prober.take(ctx); err != nil {
 			w.probing <- nil
 			return err
 		}
 	}
 	if err = c.probe(ctx); err != nil {
-		w.client.drop(c)
+		w.prober.drop(c)
 		c = nil
 	}
 	w.probing <- c
@@ -266,7 +306,6 @@ func (w *Worker) Probe(ctx context.Context) error {
 
 func (c *conn) probe(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { c.nc.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	c.out = wire.AppendEmpty(c.out, wire.Probe)
 	_, err := c.nc.Write(c.out)
 	c.out = c.out[:0]
@@ -276,8 +315,8 @@ func (c *conn) probe(ctx context.Context) error {
 			err = wire.Violation("frame %d in answer to a probe", t)
 		}
 	}
-	if cause := context.Cause(ctx); cause != nil && err != nil {
-		return cause
+	if !stop() { // the connection has its deadline, or is about to get it
+		return context.Cause(ctx)
 	}
 	return err
 }
@@ -320,7 +359,7 @@ func (w *Worker) Kill() {
 // drained its exchanges before.
 func (w *Worker) Stop(ctx context.Context) error {
 	_, err := w.control.Drain(ctx, &control.DrainRequest{})
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded { // gRPC may see the end first
 		stuck := w.stuck()
 		w.Kill()
 		return stuck

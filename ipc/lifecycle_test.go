@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -217,13 +218,23 @@ func TestFailedStarts(t *testing.T) {
 		"no worker":      {func(s *ipc.Spec) { s.Path = "/bin/true" }, nil},
 		"exits":          {func(s *ipc.Spec) { s.Env = []string{roleKey + "=exits"} }, nil},
 		"garbage":        {func(s *ipc.Spec) { s.Env = []string{roleKey + "=garbage"} }, nil},
+		"vanishes":       {func(s *ipc.Spec) { s.Env = []string{roleKey + "=vanishes"} }, nil},
+		"deaf":           {func(s *ipc.Spec) { s.Env = []string{roleKey + "=deaf"}; s.StartTimeout = 300 * time.Millisecond }, nil},
+		"deaf orphan":    {func(s *ipc.Spec) { s.Env = []string{roleKey + "=deaf orphan"}; s.StartTimeout = 300 * time.Millisecond }, nil},
 		"silent":         {func(s *ipc.Spec) { s.Env = []string{roleKey + "=silent"}; s.StartTimeout = 300 * time.Millisecond }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := spec(socketDir(t), "")
 			c.change(&s)
+			var returned atomic.Bool
+			s.Line = func(l process.Line) {
+				if returned.Load() {
+					t.Errorf("after the failed launch: %.100q", l.Text)
+				}
+			}
 			within(t, 5*time.Second, "launch", func() {
 				w, err := ipc.Launch(t.Context(), s)
+				returned.Store(true)
 				if err == nil {
 					w.Kill()
 					t.Error("started")
@@ -293,6 +304,130 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 	eventually(t, 5*time.Second, "descriptors back", func() bool { return openFiles(t) <= fds })
 	eventually(t, 5*time.Second, "goroutines back", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// A worker that ends between go-plugin's handshake and its connection: go-plugin
+// forgets what it was connecting.
+func TestFailedStartsLeaveNothingBehind(t *testing.T) {
+	dir := socketDir(t)
+	cycle := func() {
+		if w, err := ipc.Launch(t.Context(), spec(dir, "vanishes")); err == nil {
+			w.Kill()
+			t.Fatal("started")
+		}
+	}
+	cycle()
+	fds, goroutines := openFiles(t), runtime.NumGoroutine()
+	for range 10 {
+		cycle()
+	}
+	eventually(t, 5*time.Second, "descriptors back", func() bool { return openFiles(t) <= fds })
+	eventually(t, 5*time.Second, "goroutines back", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+// Whoever ends a worker, and however often: each call returns, and nothing of
+// the worker is left then.
+func TestEndedByEverybodyAtOnce(t *testing.T) {
+	for range 3 {
+		w := launch(t, "reports")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		within(t, 5*time.Second, "end", func() {
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() { _ = w.Stop(ctx) })
+				all.Go(func() { w.Fail(exchange.WorkerUnresponsive) })
+				all.Go(func() { _ = w.Probe(ctx); w.Trim(time.Now().Add(time.Hour)) })
+				all.Go(func() { _, _ = w.RoundTrip(request(t, "GET", "/hello", nil)) })
+				all.Go(func() { _, _ = w.Stats(ctx); _, _ = w.Dump(ctx, 1000) })
+			}
+			w.Kill()
+			all.Wait()
+			<-w.Done()
+		})
+		cancel()
+	}
+}
+
+// FAULTS row 1: everybody in flight knows within 100 ms, and how far he got.
+func TestKilledMidRequest(t *testing.T) {
+	w := launch(t, "reports")
+	const n = 16
+	stages := make(chan error, n)
+	for i := range n {
+		go func() {
+			target := "/hang"
+			if i%2 == 0 {
+				target += "?sent=1"
+			}
+			_, err := w.RoundTrip(request(t, "GET", target, nil))
+			stages <- err
+		}()
+	}
+	waitInFlight(t, w, n)
+	begun := time.Now()
+	syscall.Kill(w.Pid(), syscall.SIGKILL)
+	count := map[exchange.Stage]int{}
+	for range n {
+		e, _ := errors.AsType[*exchange.Error](<-stages)
+		if e == nil || e.Fault != exchange.WorkerDied {
+			t.Fatalf("got %v", e)
+		}
+		count[e.Stage]++
+	}
+	if d := time.Since(begun); d > 100*time.Millisecond {
+		t.Errorf("it took %v", d)
+	}
+	if count[exchange.Taken] != n/2 || count[exchange.Sent] != n/2 {
+		t.Errorf("stages %v", count)
+	}
+}
+
+// FAULTS row 11: what is connected goes on, what is not says so.
+func TestSocketDeleted(t *testing.T) {
+	dir := socketDir(t)
+	w := launch(t, "reports", func(s *ipc.Spec) { s.SocketDir = dir })
+	ask(t, w, request(t, "GET", "/hello", nil))
+	sockets, _ := filepath.Glob(filepath.Join(dir, "*", "data"))
+	if len(sockets) != 1 {
+		t.Fatalf("sockets %v", sockets)
+	}
+	os.Remove(sockets[0])
+	ask(t, w, request(t, "GET", "/hello", nil))
+	call := &ipc.Call{Request: request(t, "GET", "/hang", nil)}
+	failed := make(chan error, 1)
+	go func() { _, err := w.Do(call); failed <- err }()
+	waitInFlight(t, w, 1)
+	_, err := w.RoundTrip(request(t, "GET", "/hello", nil))
+	e, _ := errors.AsType[*exchange.Error](err)
+	if e == nil || e.Fault != exchange.WorkerDied || e.Stage != exchange.Waiting || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if err := w.Probe(t.Context()); err != nil {
+		t.Errorf("the worker is alive, its probe says %v", err)
+	}
+	call.Cancel(&exchange.Error{Fault: exchange.ClientGone})
+	<-failed
+}
+
+// A worker without a free descriptor takes what it can and waits for the rest.
+func TestWorkerOutOfDescriptors(t *testing.T) {
+	w := launch(t, "few files")
+	var calls []*ipc.Call
+	var failed sync.WaitGroup
+	for range 24 {
+		call := &ipc.Call{Request: request(t, "GET", "/hang", nil)}
+		calls = append(calls, call)
+		failed.Go(func() { _, _ = w.Do(call) })
+	}
+	eventually(t, 5*time.Second, "full", func() bool { s, err := w.Stats(t.Context()); return err == nil && s.InFlight > 5 })
+	for _, call := range calls {
+		call.Cancel(&exchange.Error{Fault: exchange.ClientGone})
+	}
+	failed.Wait()
+	waitInFlight(t, w, 0)
+	if _, body := ask(t, w, request(t, "GET", "/hello", nil)); body == "" {
+		t.Error("no answer")
+	}
 }
 
 func openFiles(t *testing.T) int {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -70,9 +71,44 @@ func misbehave(role string) {
 		ipc.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprint(w, child.Process.Pid)
 		}))
+	case "vanishes": // shakes hands and ends
+		fmt.Println("1|1|unix|/nonexistent/socket|grpc")
+	case "deaf", "deaf orphan": // shakes hands, and nobody speaks on the control socket
+		deaf(role == "deaf orphan")
+	case "few files":
+		few := syscall.Rlimit{Cur: 24, Max: 24}
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+			panic(err)
+		}
+		ipc.Server{Handler: handler(), ReportsStage: true}.Serve()
 	default:
 		panic("no such role: " + role)
 	}
+}
+
+// deaf listens and never accepts; as an orphan, in a process that has left the
+// worker's group and outlives it.
+func deaf(orphan bool) {
+	socket := filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "deaf")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		panic(err)
+	}
+	if orphan {
+		f, err := ln.File()
+		if err != nil {
+			panic(err)
+		}
+		child := exec.Command("/bin/sleep", "5")
+		child.ExtraFiles = []*os.File{f}
+		child.Stdout = os.Stdout
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+	}
+	fmt.Printf("1|1|unix|%s|grpc\n", socket)
+	select {}
 }
 
 // parent is a supervisor that is about to be killed.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
@@ -17,7 +18,9 @@ import (
 )
 
 // RoundTrip implements http.RoundTripper: Do with the request's own context and
-// deadline, and httptrace's hook for informational answers.
+// deadline, and httptrace's hook for informational answers. As that interface
+// has it, Request.Body is closed when the exchange is over, and a Close must end
+// a Read that is under way.
 func (w *Worker) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx := req.Context()
 	call := &Call{Request: req}
@@ -29,6 +32,10 @@ func (w *Worker) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { call.Cancel(context.Cause(ctx)) })
 	call.over = func() { stop() }
+	if body := req.Body; body != nil {
+		call.StopBody = func() { body.Close() }
+		call.over = func() { stop(); body.Close() }
+	}
 	return w.Do(call)
 }
 
@@ -79,6 +86,8 @@ func Told(err error) bool {
 	return told
 }
 
+var errHeadTooLarge = errors.New("the request's head is too large for a frame")
+
 // exchange writes the request and reads up to the final answer's head.
 func (c *conn) exchange(call *Call) (*http.Response, error) {
 	req := call.Request
@@ -98,13 +107,18 @@ func (c *conn) exchange(call *Call) (*http.Response, error) {
 		head.ContentLength, head.Trailer = 0, nil
 	}
 	if !call.Deadline.IsZero() {
-		head.Timeout = uint32(max(1, time.Until(call.Deadline).Milliseconds()))
+		head.Timeout = uint32(min(max(1, time.Until(call.Deadline).Milliseconds()), math.MaxUint32))
 	}
 	head.Expect = !head.NoBody && len(req.Header["Expect"]) > 0
+	hello := len(c.out)
 	c.out = wire.AppendRequest(c.out, &head)
+	if !wire.Fits(c.out[hello:]) {
+		return nil, errHeadTooLarge
+	}
 	if _, err := c.nc.Write(c.out); err != nil {
 		return nil, err
 	}
+	c.out = c.out[:0]
 	if !head.NoBody {
 		c.upload = &upload{conn: c, call: call, done: make(chan struct{})}
 		if !head.Expect {
@@ -120,12 +134,8 @@ func (c *conn) exchange(call *Call) (*http.Response, error) {
 		case wire.Response:
 			return c.answer(call, payload)
 		case wire.Inform:
-			var h wire.ResponseHead
-			if err := wire.ParseResponse(payload, &h); err != nil {
+			if err := call.inform(payload); err != nil {
 				return nil, err
-			}
-			if call.Inform != nil && h.Status < 200 {
-				call.Inform(h.Status, h.Header)
 			}
 		case wire.Continue:
 			if c.upload == nil || c.upload.started {
@@ -151,6 +161,11 @@ func (c *conn) answer(call *Call, payload []byte) (*http.Response, error) {
 	if h.Status < 200 {
 		return nil, wire.Violation("status %d as a final answer", h.Status)
 	}
+	none := call.Request.Method == http.MethodHead ||
+		h.Status == http.StatusNoContent || h.Status == http.StatusNotModified
+	if none != h.NoBody && (none || h.ContentLength > 0) {
+		return nil, wire.Violation("status %d to a %s: body missing or out of place", h.Status, call.Request.Method)
+	}
 	a := &struct {
 		http.Response
 		body Body
@@ -160,7 +175,7 @@ func (c *conn) answer(call *Call, payload []byte) (*http.Response, error) {
 			Header: h.Header, Trailer: h.Trailer, ContentLength: h.ContentLength, Request: call.Request,
 		},
 	}
-	a.body = Body{conn: c, call: call, resp: &a.Response}
+	a.body = Body{conn: c, call: call, resp: &a.Response, left: h.ContentLength}
 	a.Response.Body = &a.body
 	if h.NoBody {
 		if call.Request.Method != http.MethodHead {
@@ -169,6 +184,21 @@ func (c *conn) answer(call *Call, payload []byte) (*http.Response, error) {
 		a.body.ended()
 	}
 	return &a.Response, nil
+}
+
+// inform passes an informational answer on. 101 is none, it ends the exchange.
+func (c *Call) inform(payload []byte) error {
+	var h wire.ResponseHead
+	if err := wire.ParseResponse(payload, &h); err != nil {
+		return err
+	}
+	if h.Status >= 200 || h.Status == http.StatusSwitchingProtocols {
+		return wire.Violation("status %d as an informational answer", h.Status)
+	}
+	if c.Inform != nil {
+		c.Inform(h.Status, h.Header)
+	}
+	return nil
 }
 
 // failed turns a worker's own account into an error. It may lower nothing that
@@ -181,7 +211,13 @@ func (c *conn) failed(call *Call, payload []byte) error {
 	if call.cancelled() != nil {
 		return errors.New(detail) // an echo of our own cancellation
 	}
-	return &reported{fault: exchange.Fault(fault), detail: detail}
+	switch f := exchange.Fault(fault); f {
+	case exchange.BackendRefused, exchange.BackendUnreachable, exchange.BackendReset, exchange.BackendProtocol,
+		exchange.BackendTimeout, exchange.BackendTLS, exchange.WorkerProtocol, exchange.Deadline,
+		exchange.ClientGone, exchange.ClientTimeout, exchange.BadRequest:
+		return &reported{fault: f, detail: detail}
+	}
+	return wire.Violation("fault %q is not a worker's to report", fault)
 }
 
 // reported is a failure in the worker's own words.
@@ -194,11 +230,20 @@ func (r *reported) Error() string { return r.detail }
 
 // hijacked reads the answer that a handler writes on the raw connection.
 func (c *conn) hijacked(call *Call) (*http.Response, error) {
-	br := bufio.NewReader(io.MultiReader(bytes.NewReader(c.in.buffered()), c.nc))
-	resp, err := http.ReadResponse(br, call.Request)
-	if err != nil {
-		return nil, wire.Violation("hijacked answer: %v", err)
+	if c.upload != nil {
+		return nil, wire.Violation("hijack of an exchange that has a request body")
 	}
+	// net/http bounds what a client's requests may hold, and no response.
+	head := &io.LimitedReader{R: io.MultiReader(bytes.NewReader(c.in.buffered()), c.nc), N: wire.MaxHead}
+	br := bufio.NewReader(head)
+	resp, err := http.ReadResponse(br, call.Request)
+	switch {
+	case err != nil:
+		return nil, wire.Violation("hijacked answer: %v", err)
+	case resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols, resp.StatusCode > 999:
+		return nil, wire.Violation("hijacked answer of status %d", resp.StatusCode)
+	}
+	head.N = math.MaxInt64
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		resp.Body = &upgraded{br, c, call}
 		return resp, nil

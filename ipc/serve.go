@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
@@ -118,6 +121,9 @@ func newPlane(sv Server) (*plane, error) {
 	}, nil
 }
 
+// acceptRetry is how long a worker without a free descriptor waits for one.
+const acceptRetry = 100 * time.Millisecond
+
 func (p *plane) logf(format string, args ...any) {
 	fmt.Fprintf(p.stderr, format+"\n", args...)
 }
@@ -131,9 +137,17 @@ func (p *plane) accept() {
 			case <-p.stop:
 				return
 			default:
-				p.logf("accept on the data listener: %v", err)
+			}
+			p.logf("accept on the data listener: %v", err)
+			if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 				os.Exit(1) // without it nothing reaches this worker again
 			}
+			select { // a leak ends a worker, and this is not how
+			case <-p.stop:
+				return
+			case <-time.After(acceptRetry):
+			}
+			continue
 		}
 		s, err := newSession(p, nc)
 		if err != nil || !p.add(s) {
@@ -141,15 +155,21 @@ func (p *plane) accept() {
 			continue
 		}
 		go func() {
-			defer p.running.Done()
-			if hijacked := s.serve(); !hijacked {
-				nc.Close()
-			}
-			p.mu.Lock()
-			delete(p.sessions, s)
-			p.mu.Unlock()
+			hijacked := false
+			defer func() { p.remove(s, hijacked) }() // a handler may call runtime.Goexit
+			hijacked = s.serve()
 		}()
 	}
+}
+
+func (p *plane) remove(s *session, hijacked bool) {
+	if !hijacked {
+		s.nc.Close()
+	}
+	p.mu.Lock()
+	delete(p.sessions, s)
+	p.mu.Unlock()
+	p.running.Done()
 }
 
 func (p *plane) add(s *session) bool {

@@ -226,6 +226,9 @@ func (s *stream) buffered() []byte {
 	return b
 }
 
+// empty reports whether all that was read has been taken.
+func (s *stream) empty() bool { return s.r == s.w && s.left == 0 }
+
 // rest prepares for the next exchange: a buffer that grew is let go.
 func (s *stream) rest() {
 	if len(s.buf) > readBuffer && s.r == s.w {

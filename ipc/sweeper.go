@@ -17,6 +17,7 @@ const sweepEvery = 20 * time.Millisecond
 type sweeper struct {
 	mu     sync.Mutex
 	active []*session    // each knows its place
+	over   bool          // whatever comes now is cancelled at once
 	wake   chan struct{} // buffered: something became active
 
 	poll       []unix.PollFd
@@ -25,8 +26,10 @@ type sweeper struct {
 
 func newSweeper() *sweeper { return &sweeper{wake: make(chan struct{}, 1)} }
 
-// run sweeps until stop is closed. It sleeps while nothing is in flight.
+// run sweeps until stop is closed, and cancels what is in flight then. It sleeps
+// while nothing is.
 func (w *sweeper) run(stop <-chan struct{}) {
+	defer w.end()
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
@@ -52,10 +55,27 @@ func (w *sweeper) add(s *session, x *inbound) {
 	w.mu.Lock()
 	s.current, s.place = x, len(w.active)
 	w.active = append(w.active, s)
+	over := w.over
 	w.mu.Unlock()
+	if over {
+		x.cancel(context.Canceled)
+	}
 	select {
 	case w.wake <- struct{}{}:
 	default:
+	}
+}
+
+func (w *sweeper) end() {
+	w.mu.Lock()
+	w.over = true
+	var left []*inbound
+	for _, s := range w.active {
+		left = append(left, s.current)
+	}
+	w.mu.Unlock()
+	for _, x := range left {
+		x.cancel(context.Canceled)
 	}
 }
 

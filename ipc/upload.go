@@ -1,6 +1,7 @@
 package ipc
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -44,10 +45,18 @@ func (u *upload) run() {
 			out = buf[:wire.HeaderLen+n]
 		}
 		if err == io.EOF {
+			data := len(out)
 			out = wire.AppendEnd(out, u.call.Request.Trailer)
+			if !wire.Fits(out[data:]) {
+				u.call.Cancel(&exchange.Error{Fault: exchange.BadRequest, Err: errors.New("the request's trailers are too large")})
+				return
+			}
 		} else if err != nil {
 			// Cut short, the worker must not take it for the whole body.
-			u.call.Cancel(&exchange.Error{Fault: exchange.ClientGone, Err: err})
+			if exchange.FaultOf(err) == "" {
+				err = &exchange.Error{Fault: exchange.ClientGone, Err: err}
+			}
+			u.call.Cancel(err)
 			return
 		}
 		if len(out) > 0 {
@@ -75,6 +84,9 @@ func (u *upload) finished() bool {
 // settle waits for the end of an upload whose answer is over. One that is about
 // to end may; another is stopped. It reports whether the body went out whole.
 func (u *upload) settle() bool {
+	if u.finished() {
+		return u.complete
+	}
 	grace := time.NewTimer(5 * time.Millisecond)
 	defer grace.Stop()
 	select {

@@ -31,6 +31,7 @@ type Operator interface {
 	Resize(ctx context.Context, bulkhead string, workers, limit *int) Report // nil: as it is
 	ForceBreaker(ctx context.Context, bulkhead string, mode breaker.Mode) Report
 	Reload(ctx context.Context) Report
+	Upgrade(ctx context.Context) Report
 }
 
 // Admin is the admin API:
@@ -39,7 +40,7 @@ type Operator interface {
 //	GET  /healthz                          200 ok while the supervisor's loop answers
 //	GET  /readyz                           200 or 503 with {"ready", "degraded", "why"}
 //	GET  /v1/status                        Status
-//	POST /v1/reload                        Report
+//	POST /v1/reload                        Report; likewise upgrade
 //	POST /v1/bulkheads/{name}/restart      Report; likewise drain and resume
 //	POST /v1/bulkheads/{name}/resize       {"workers": N, "limit": N}, one of them at least
 //	POST /v1/bulkheads/{name}/breaker      {"mode": "auto" | "open" | "closed" | "observe"}
@@ -93,6 +94,7 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	post(bulkhead+"resize", a.known(a.resize))
 	post(bulkhead+"breaker", a.known(a.breaker))
 	post("/v1/reload", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Reload, nil })
+	post("/v1/upgrade", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Upgrade, nil })
 
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(http.StatusNotFound, "The admin API of this supervisor has no such path.").write(w)

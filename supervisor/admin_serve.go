@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -15,51 +14,85 @@ import (
 // adminListeners are the admin API's: the unix socket for the CLI and, when
 // configured, TCP.
 type adminListeners struct {
+	api       *Admin
+	listeners map[string]net.Listener // by the name under which they are handed on
+	log       func(error)
+
+	ctx     context.Context
 	cancel  context.CancelFunc
 	serving sync.WaitGroup
-	log     func(error)
 }
 
-// serveAdmin serves before any bulkhead starts, so that a start that hangs can
-// be looked at.
-func (s *Supervisor) serveAdmin(c *Config) (*adminListeners, error) {
-	api := &Admin{
-		Operator: s, Alive: s.alive, Token: c.AdminToken, Listen: c.AdminListen,
-		Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
+func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) {
+	a := &adminListeners{
+		api: &Admin{
+			Operator: s, Alive: s.Alive, Token: c.AdminToken, Listen: c.AdminListen,
+			Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
+		},
+		listeners: make(map[string]net.Listener),
+		log:       func(err error) { s.log.Error("admin listener", "error", err) },
 	}
-	socket, err := ListenAdminSocket(c.AdminSocket)
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	err := a.open(socketFile, h, func() (net.Listener, error) { return ListenAdminSocket(c.AdminSocket) })
+	if err == nil && c.AdminListen != "" {
+		err = a.open(adminFile, h, func() (net.Listener, error) { return listenAdminTCP(c.AdminListen) })
+	}
 	if err != nil {
+		a.closeUnserved()
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	a := &adminListeners{cancel: cancel, log: func(err error) { s.log.Error("admin listener", "error", err) }}
-	if c.AdminListen != "" {
-		tcp, err := net.Listen("tcp", c.AdminListen)
-		if err != nil {
-			cancel()
-			return nil, errors.Join(fmt.Errorf("COORDINATOR_ADMIN_LISTEN=%s: %w", c.AdminListen, err), socket.Close())
-		}
-		a.serve(ctx, tcp, api.OverTCP())
-	}
-	a.serve(ctx, socket, api.OverSocket())
 	return a, nil
 }
 
-func (a *adminListeners) serve(ctx context.Context, ln net.Listener, h http.Handler) {
-	a.serving.Go(func() {
-		if err := ServeAdmin(ctx, ln, h); err != nil {
-			a.log(err)
-		}
-	})
+func listenAdminTCP(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("COORDINATOR_ADMIN_LISTEN=%s: %w", address, err)
+	}
+	return ln, nil
 }
 
+// open takes a listener that was handed down, or makes it.
+func (a *adminListeners) open(name string, h *Handover, make func() (net.Listener, error)) error {
+	ln, err := h.listener(name)
+	if err == nil && ln == nil {
+		ln, err = make()
+	}
+	if err == nil {
+		a.listeners[name] = ln
+	}
+	return err
+}
+
+func (a *adminListeners) serve() {
+	for name, ln := range a.listeners {
+		h := a.api.OverTCP()
+		if name == socketFile {
+			h = a.api.OverSocket()
+		}
+		a.serving.Go(func() {
+			if err := ServeAdmin(a.ctx, ln, h); err != nil {
+				a.log(err)
+			}
+		})
+	}
+}
+
+// close may be called more than once.
 func (a *adminListeners) close() {
 	a.cancel()
 	a.serving.Wait()
 }
 
-// alive answers for /healthz: the watch, on which every deadline hangs, ticks.
-func (s *Supervisor) alive(ctx context.Context) error {
+func (a *adminListeners) closeUnserved() {
+	for _, ln := range a.listeners {
+		ln.Close()
+	}
+}
+
+// Alive is nil while the watch ticks, on which every deadline hangs: for /healthz
+// and a service manager's watchdog. It takes a tick, and ctx bounds it.
+func (s *Supervisor) Alive(ctx context.Context) error {
 	last := s.ticked.Load()
 	for last == s.ticked.Load() && *s.state.Load() != stateStarting {
 		if !sleep(ctx, watchEvery) {

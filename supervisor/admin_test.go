@@ -77,7 +77,8 @@ func (o *operator) Resize(ctx context.Context, b string, workers, limit *int) su
 func (o *operator) ForceBreaker(ctx context.Context, b string, m breaker.Mode) supervisor.Report {
 	return o.do(ctx, "breaker %s %s", b, m)
 }
-func (o *operator) Reload(ctx context.Context) supervisor.Report { return o.do(ctx, "reload") }
+func (o *operator) Reload(ctx context.Context) supervisor.Report  { return o.do(ctx, "reload") }
+func (o *operator) Upgrade(ctx context.Context) supervisor.Report { return o.do(ctx, "upgrade") }
 
 func admin(o *operator) *supervisor.Admin {
 	return &supervisor.Admin{

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"commerce.example/coordinator/ipc"
@@ -130,7 +131,7 @@ func (c *call) send() (*http.Response, error) {
 	sentAt := time.Now()
 	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
-		lease, err := c.bulkhead.pool.Load().Lease(c.lease)
+		lease, err := c.bulkhead.leaseWorker(c.lease)
 		if err != nil {
 			return nil, cmp.Or(failed, err)
 		}
@@ -154,6 +155,18 @@ func (c *call) send() (*http.Response, error) {
 		lease.Release()
 		if ipc.Told(failure) {
 			c.lease = pool.Lease{} // it was not the worker's fault: the same one will do
+		}
+	}
+}
+
+// leaseWorker leases from the pool of now: a reload may replace it between the
+// look and the lease.
+func (b *Bulkhead) leaseWorker(not pool.Lease) (pool.Lease, error) {
+	for {
+		p := b.pool.Load()
+		lease, err := p.Lease(not)
+		if !errors.Is(err, pool.ErrStopped) || p == b.pool.Load() {
+			return lease, err
 		}
 	}
 }
@@ -202,12 +215,18 @@ func (c *call) answered(sentAt time.Time) {
 // blame tells the pool of a worker that cannot be reached or breaks off.
 func (c *call) blame(e *exchange.Error) {
 	switch {
+	case outOfDescriptors(e): // which says nothing about the worker
 	case errors.Is(e, ipc.ErrUnreachable):
 		c.lease.Unreachable()
 	case ipc.Told(e): // it did its duty
 	case e.Fault == exchange.WorkerDied, e.Fault == exchange.WorkerProtocol:
 		c.lease.Broken()
 	}
+}
+
+// outOfDescriptors reports a shortage of the supervisor's own.
+func outOfDescriptors(err error) bool {
+	return errors.Is(err, ipc.ErrNoConnection) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 func (c *call) inform(status int, h http.Header) {
@@ -241,7 +260,7 @@ func (c *call) reasonOf(err error) Reason {
 		return ReasonNoWorker
 	case errors.Is(err, pool.ErrStopped):
 		return ReasonDraining
-	case errors.Is(err, ipc.ErrNoConnection):
+	case outOfDescriptors(err):
 		return ReasonNoWorker
 	}
 	e, ok := errors.AsType[*exchange.Error](err)

@@ -38,7 +38,7 @@ var overLimit = sync.OnceValue(func() []byte {
 
 // limitedListener admits connections within the limits.
 type limitedListener struct {
-	net.Listener
+	frontListener
 	limits  *connLimits
 	tls     bool
 	closing atomic.Bool

@@ -27,7 +27,10 @@ type generation struct {
 
 // openGeneration takes the state directory, removes what earlier supervisors of
 // it left behind, and makes a folder for this one.
-func openGeneration(stateDir, runtimeDir string) (_ *generation, err error) {
+//
+// A lock that was handed down is the old supervisor's: both hold it until that
+// one ends.
+func openGeneration(stateDir, runtimeDir string, handed *os.File) (_ *generation, err error) {
 	g := &generation{}
 	defer func() {
 		if err != nil {
@@ -37,7 +40,9 @@ func openGeneration(stateDir, runtimeDir string) (_ *generation, err error) {
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	if g.state, err = lockFile(filepath.Join(stateDir, "lock")); errors.Is(err, errLocked) {
+	if handed != nil {
+		g.state = handed
+	} else if g.state, err = lockFile(filepath.Join(stateDir, "lock")); errors.Is(err, errLocked) {
 		return nil, fmt.Errorf("state directory %s belongs to a supervisor that runs (pid %s); give this one another COORDINATOR_STATE_DIR",
 			stateDir, readPid(filepath.Join(stateDir, "lock")))
 	} else if err != nil {

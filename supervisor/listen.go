@@ -9,37 +9,65 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// listen opens the front's listeners. On an error none is left open.
-func listen(addresses []string) (_ []net.Listener, err error) {
-	var lns []net.Listener
+// frontListener is a listener and the name under which it is handed on.
+type frontListener struct {
+	net.Listener
+	name string
+}
+
+// listen opens the front's listeners, or takes over those that were handed
+// down. On an error none is left open.
+func listen(addresses []string, h *Handover) (opened []frontListener, err error) {
 	defer func() {
 		if err != nil {
-			closeAll(lns)
+			for _, ln := range opened {
+				ln.Close()
+			}
 		}
 	}()
 	for _, address := range addresses {
-		switch {
-		case address == "systemd" || strings.HasPrefix(address, "systemd:"):
-			handed, err := fromSystemd(address)
-			if err != nil {
-				return lns, err
-			}
-			lns = append(lns, handed...)
-		case strings.HasPrefix(address, "unix:"):
-			ln, err := listenSocket(strings.TrimPrefix(address, "unix:"), 0o666)
-			if err != nil {
-				return lns, fmt.Errorf("COORDINATOR_LISTEN=%s: %w", address, err)
-			}
-			lns = append(lns, ln)
-		default:
-			ln, err := net.Listen("tcp", address)
-			if err != nil {
-				return lns, fmt.Errorf("COORDINATOR_LISTEN=%s: %w; is the address another program's?", address, err)
-			}
-			lns = append(lns, ln)
+		lns, err := listenOn(address, h)
+		if err != nil {
+			return opened, err
+		}
+		for i, ln := range lns {
+			opened = append(opened, frontListener{ln, fmt.Sprintf("%s%s %d", frontFile, address, i)})
 		}
 	}
-	return lns, nil
+	return opened, nil
+}
+
+// listenOn opens one address, which may stand for several sockets of a service
+// manager.
+func listenOn(address string, h *Handover) (lns []net.Listener, err error) {
+	for i := 0; ; i++ {
+		ln, err := h.listener(fmt.Sprintf("%s%s %d", frontFile, address, i))
+		if err != nil {
+			return nil, err
+		}
+		if ln == nil {
+			break
+		}
+		lns = append(lns, ln)
+	}
+	if len(lns) > 0 {
+		return lns, nil
+	}
+	switch {
+	case address == "systemd" || strings.HasPrefix(address, "systemd:"):
+		return fromSystemd(address)
+	case strings.HasPrefix(address, "unix:"):
+		ln, err := listenSocket(strings.TrimPrefix(address, "unix:"), 0o666)
+		if err != nil {
+			return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: %w", address, err)
+		}
+		return []net.Listener{ln}, nil
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: %w; is the address another program's?", address, err)
+	}
+	return []net.Listener{ln}, nil
 }
 
 func closeAll(lns []net.Listener) {

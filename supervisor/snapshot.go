@@ -75,6 +75,16 @@ func (b *Bulkhead) health(workers []pool.Status) (state, why string) {
 	return "starting", why
 }
 
+// ready is how many workers are.
+func (b *Bulkhead) ready() (n int) {
+	for _, w := range b.pool.Load().Status() {
+		if w.State == pool.Ready {
+			n++
+		}
+	}
+	return n
+}
+
 // restarts is how often workers were lost or replaced, all causes together.
 func (b *Bulkhead) restarts() uint64 { return b.restartCount.Load() }
 
@@ -84,16 +94,10 @@ func (s *Supervisor) Ready() (ok bool, degraded []string, why string) {
 	state := *s.state.Load()
 	serving := 0
 	for _, b := range s.bulkheads() {
-		workers := b.pool.Load().Status()
-		if health, _ := b.health(workers); health != "ready" || !b.breaker.Peek(time.Now()) {
+		if health, _ := b.health(b.pool.Load().Status()); health != "ready" || !b.breaker.Peek(time.Now()) {
 			degraded = append(degraded, b.settings.Load().Name)
 		}
-		for _, w := range workers {
-			if w.State == pool.Ready {
-				serving++
-				break
-			}
-		}
+		serving += min(1, b.ready())
 	}
 	switch {
 	case state != stateReady:

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/pool"
 )
 
 // Options of a Supervisor. Config and BuiltIn are needed.
@@ -28,10 +29,17 @@ type Options struct {
 	LogDropped func() uint64
 	// Load reads the configuration again, for Reload; nil: Reload is refused.
 	Load func() (Config, error)
-	// Serving is called once the front serves, and Stopping when the drain
-	// begins: for a service manager that wants to know.
+	// Serving is called once the front serves, Stopping when the drain begins,
+	// and Replaced instead of it when a successor serves: for a service manager
+	// that wants to know.
 	Serving  func()
 	Stopping func()
+	Replaced func(pid int)
+	// Successor says how to start this program again, for Upgrade; nil: Upgrade
+	// is refused.
+	Successor func() (path string, args, env []string, err error)
+	// Handover is what an earlier supervisor handed down; nil: nothing.
+	Handover *Handover
 }
 
 // Supervisor is the parent process: it holds the listeners, the router and the
@@ -50,10 +58,15 @@ type Supervisor struct {
 	metrics    *metrics
 	server     *http.Server
 	listeners  []*limitedListener
+	admin      *adminListeners
+	peers      pool.Peers
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 
 	state  atomic.Pointer[string]
 	ticked atomic.Uint64 // by the watch
+
+	handed   atomic.Bool   // a successor serves
+	replaced chan struct{} // closed then
 
 	operate  sync.Mutex      // one reload at a time, and none during the stop
 	retiring sync.WaitGroup  // pools that a reload replaced
@@ -72,7 +85,7 @@ func New(o Options) (*Supervisor, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &Supervisor{options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics()}
+	s := &Supervisor{options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(), replaced: make(chan struct{})}
 	s.setState(stateStarting)
 	s.config.Store(&o.Config)
 	s.front.ids = NewRequestIDs()
@@ -116,49 +129,86 @@ func (s *Supervisor) applyFrontLimits(c *Config) {
 // takes longer answers no_worker meanwhile.
 const startWait = 15 * time.Second
 
-// Run serves until ctx ends, then drains and returns. hard cuts the drain short.
-// The error says what could not be started; nothing is left running then.
+// Run serves until ctx ends, or a successor does, then drains and returns. hard
+// cuts the drain short. The error says what could not be started; nothing is
+// left running then.
 func (s *Supervisor) Run(ctx, hard context.Context) error {
-	config := s.config.Load()
-	gen, err := openGeneration(config.StateDir, config.RuntimeDir)
+	config, from := s.config.Load(), s.options.Handover
+	gen, err := openGeneration(config.StateDir, config.RuntimeDir, from.file(lockFileOf))
 	if err != nil {
 		return err
 	}
 	defer gen.close()
 	s.generation, s.hard = gen, hard
-	if err := s.listen(config); err != nil {
+	if err := s.listen(config, from); err != nil {
 		return err
 	}
-	admin, err := s.serveAdmin(config)
-	if err != nil {
+	if s.admin, err = s.openAdmin(config, from); err != nil {
 		s.closeListeners()
 		return err
 	}
-	defer admin.close()
-
-	router := s.front.table.Load().router
-	bulkheads := make([]*Bulkhead, len(config.Bulkheads))
-	for i, c := range config.Bulkheads {
-		bulkheads[i] = s.start(c)
+	if from == nil { // before any worker starts, so that a start that hangs can be looked at
+		s.admin.serve()
 	}
-	s.front.table.Store(&table{router: router, bulkheads: bulkheads})
+	defer s.admin.close()
+
+	s.startBulkheads(config)
 	stopWatch := s.startWatch()
 	defer stopWatch()
-	s.awaitWorkers(ctx, bulkheads)
-
+	s.awaitWorkers(ctx)
+	if from != nil {
+		if err := from.takeOver(s.unready()); err != nil {
+			s.giveUp()
+			return err
+		}
+		s.admin.serve()
+	}
 	served := s.serve()
 	s.setState(stateReady)
-	s.log.Info("serving", "listen", config.Listen, "bulkheads", len(bulkheads))
+	s.log.Info("serving", "listen", config.Listen, "bulkheads", len(config.Bulkheads))
+	if from != nil {
+		_ = from.say("serving") // an old one that is gone does not need to know
+	}
 	if s.options.Serving != nil {
 		s.options.Serving()
 	}
 	select {
 	case <-ctx.Done():
+	case <-s.replaced:
+		s.admin.close() // who asks now is to be answered by the successor
 	case err = <-served:
 		err = fmt.Errorf("front: %w", err)
 	}
 	s.stop(hard)
 	return err
+}
+
+func (s *Supervisor) startBulkheads(config *Config) {
+	bulkheads := make([]*Bulkhead, len(config.Bulkheads))
+	for i, c := range config.Bulkheads {
+		bulkheads[i] = s.start(c)
+	}
+	s.front.table.Store(&table{router: s.front.table.Load().router, bulkheads: bulkheads})
+}
+
+// giveUp undoes a start that came to nothing. Paths and sockets stay the old
+// supervisor's.
+func (s *Supervisor) giveUp() {
+	for _, ln := range s.admin.listeners {
+		if u, ok := ln.(*unixSocket); ok {
+			u.leave()
+		}
+	}
+	for _, ln := range s.listeners {
+		if u, ok := ln.Listener.(*unixSocket); ok {
+			u.leave()
+		}
+	}
+	s.admin.closeUnserved()
+	s.closeListeners()
+	for _, b := range s.bulkheads() {
+		s.discard(b.pool.Load())
+	}
 }
 
 // start makes a bulkhead and begins to start its workers.
@@ -169,10 +219,10 @@ func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	return b
 }
 
-func (s *Supervisor) awaitWorkers(ctx context.Context, bulkheads []*Bulkhead) {
+func (s *Supervisor) awaitWorkers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, startWait)
 	defer cancel()
-	for _, b := range bulkheads {
+	for _, b := range s.bulkheads() {
 		select {
 		case <-b.pool.Load().Tried():
 		case <-ctx.Done():
@@ -181,8 +231,8 @@ func (s *Supervisor) awaitWorkers(ctx context.Context, bulkheads []*Bulkhead) {
 	}
 }
 
-func (s *Supervisor) listen(c *Config) error {
-	lns, err := listen(c.Listen)
+func (s *Supervisor) listen(c *Config, from *Handover) error {
+	lns, err := listen(c.Listen, from)
 	if err != nil {
 		return err
 	}
@@ -191,7 +241,7 @@ func (s *Supervisor) listen(c *Config) error {
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
 	s.limits.refused = refused.Inc
 	for _, ln := range lns {
-		s.listeners = append(s.listeners, &limitedListener{Listener: ln, limits: &s.limits, tls: c.TLSCert != ""})
+		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
 	}
 	s.server, err = s.newServer(c)
 	if err != nil {
@@ -267,17 +317,24 @@ func (s *Supervisor) stop(hard context.Context) {
 	defer s.operate.Unlock()
 	config := s.config.Load()
 	s.setState(stateDraining)
-	if s.options.Stopping != nil {
+	handed := s.handed.Load()
+	if s.options.Stopping != nil && !handed {
 		s.options.Stopping()
 	}
 	s.log.Info("draining", "delay", config.DrainDelay, "timeout", config.DrainTimeout)
-	sleep(hard, config.DrainDelay)
+	if !handed {
+		sleep(hard, config.DrainDelay)
+	}
 
 	drain, cancel := context.WithTimeout(hard, cmp.Or(config.DrainTimeout, time.Millisecond))
 	defer cancel()
 	s.front.stopping.Store(true)
 	for _, ln := range s.listeners {
-		ln.shutGracefully()
+		if handed {
+			ln.Close() // the successor accepts what has come
+		} else {
+			ln.shutGracefully()
+		}
 	}
 	s.awaitConns(drain)
 	if err := s.server.Shutdown(drain); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,7 +18,16 @@ type unixSocket struct {
 	*net.UnixListener
 	path  string
 	own   fs.FileInfo
+	left  atomic.Bool
 	close func() error
+}
+
+// leave has Close leave the path alone: a successor listens there.
+func (s *unixSocket) leave() { s.left.Store(true) }
+
+// adoptSocket makes the path of a socket that was handed down our own.
+func adoptSocket(ln *net.UnixListener) (*unixSocket, error) {
+	return ownSocket(ln, ln.Addr().String())
 }
 
 // Close may be called more than once.
@@ -47,15 +57,8 @@ func bindSocket(path string, mode fs.FileMode) (*unixSocket, error) {
 	if err != nil {
 		return nil, err
 	}
-	ln := listener.(*net.UnixListener)
-	ln.SetUnlinkOnClose(false)
-	s := &unixSocket{UnixListener: ln, path: path}
-	s.close = sync.OnceValue(func() error {
-		// Before the close: an open socket holds its inode, so that no other
-		// file can have the same number yet.
-		return errors.Join(s.removeOwn(), ln.Close())
-	})
-	if s.own, err = os.Lstat(path); err == nil {
+	s, err := ownSocket(listener.(*net.UnixListener), path)
+	if err == nil {
 		err = os.Chmod(path, mode)
 	}
 	if err != nil {
@@ -64,9 +67,23 @@ func bindSocket(path string, mode fs.FileMode) (*unixSocket, error) {
 	return s, nil
 }
 
+// ownSocket removes path with the listener.
+func ownSocket(ln *net.UnixListener, path string) (*unixSocket, error) {
+	ln.SetUnlinkOnClose(false)
+	s := &unixSocket{UnixListener: ln, path: path}
+	s.close = sync.OnceValue(func() error {
+		// Before the close: an open socket holds its inode, so that no other
+		// file can have the same number yet.
+		return errors.Join(s.removeOwn(), ln.Close())
+	})
+	var err error
+	s.own, err = os.Lstat(path)
+	return s, err
+}
+
 func (s *unixSocket) removeOwn() error {
 	there, err := os.Lstat(s.path)
-	if err != nil || !os.SameFile(there, s.own) {
+	if err != nil || s.left.Load() || !os.SameFile(there, s.own) {
 		return nil // gone, or another's
 	}
 	return os.Remove(s.path)

@@ -27,6 +27,7 @@ func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
 			now := b.settings.Load().RestartBudget
 			return pool.Budget{Faults: now.Faults, Per: now.Per}
 		},
+		Peers:        &s.peers,
 		DrainTimeout: func() time.Duration { return s.config.Load().DrainTimeout },
 		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(c, slot, log) },
 		Observe:      func(e pool.Event) { b.observe(e, log) },

@@ -36,7 +36,8 @@ type (
 		onBulkhead
 		Mode string `arg:"" enum:"auto,open,closed,observe" help:"auto, open (refuse all), closed (admit all) or observe (count only)."`
 	}
-	reloadCommand struct{ operation }
+	reloadCommand  struct{ operation }
+	upgradeCommand struct{ operation }
 )
 
 func (c *restartCommand) Help() string {
@@ -53,6 +54,11 @@ func (c *breakerCommand) Help() string { return lastsUntilReload }
 
 func (c *reloadCommand) Help() string {
 	return "The supervisor reads its configuration again. If there is any mistake, nothing changes."
+}
+
+func (c *upgradeCommand) Help() string {
+	return "The new process takes over the listening sockets once its workers are ready; the old one drains and ends. " +
+		"No connection is lost. If the new one does not get ready, the old one goes on."
 }
 
 const lastsUntilReload = "Lasts until the next reload: the configuration is the place for what shall stay."
@@ -88,6 +94,8 @@ func (c *breakerCommand) Run(t *terminal) error {
 }
 
 func (c *reloadCommand) Run(t *terminal) error { return c.run(t, "reload", "/v1/reload", nil) }
+
+func (c *upgradeCommand) Run(t *terminal) error { return c.run(t, "upgrade", "/v1/upgrade", nil) }
 
 // command has the supervisor do one thing to the bulkhead.
 func (c *onBulkhead) command(t *terminal, name string, body any) error {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -30,8 +34,12 @@ func (c *runCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
+	from, err := inherit(t)
+	if err != nil {
+		return err
+	}
 	log, sink := logs.New(t.stderr, found.LogLevel, found.LogFormat)
-	err = serve(t, found.Supervisor, log, sink, c.EnvFile)
+	err = serve(t, found.Supervisor, log, sink, c.EnvFile, from)
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	sink.Flush(last)
@@ -39,7 +47,7 @@ func (c *runCommand) Run(t *terminal) error {
 }
 
 // serve is the life of a supervisor in this process.
-func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sink, file string) error {
+func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sink, file string, from *supervisor.Handover) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -52,6 +60,12 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 		},
 		Serving:  func() { notify(log, daemon.SdNotifyReady) },
 		Stopping: func() { notify(log, daemon.SdNotifyStopping) },
+		Replaced: func(pid int) { notify(log, fmt.Sprintf("MAINPID=%d\n%s", pid, daemon.SdNotifyReady)) },
+		Successor: func() (string, []string, []string, error) {
+			path, err := os.Executable()
+			return path, os.Args, t.environ, err
+		},
+		Handover: from,
 	})
 	if err != nil {
 		return err
@@ -63,6 +77,7 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	if os.Getpid() == 1 {
 		go func() { _ = process.ReapAdopted(hard) }() // nobody else does it in a container
 	}
+	watchdog(ctx, s, log)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, hard) }()
 	for {
@@ -84,6 +99,50 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 			}
 		}
 	}
+}
+
+// inherit takes what an earlier supervisor handed down, and takes it out of the
+// environment.
+func inherit(t *terminal) (*supervisor.Handover, error) {
+	for i, v := range t.environ {
+		value, ok := strings.CutPrefix(v, supervisor.HandoverVariable+"=")
+		if !ok {
+			continue
+		}
+		t.environ = slices.Delete(slices.Clone(t.environ), i, i+1)
+		os.Unsetenv(supervisor.HandoverVariable)
+		// The service manager expects its watchdog to be fed by the main process.
+		if os.Getenv("WATCHDOG_PID") != "" {
+			os.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+		}
+		return supervisor.ParseHandover(value)
+	}
+	return nil, nil
+}
+
+// watchdog feeds that of a service manager, when there is one, as long as the
+// supervisor's loop answers.
+func watchdog(ctx context.Context, s *supervisor.Supervisor, log hclog.Logger) {
+	every, err := daemon.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		return
+	}
+	go func() {
+		tick := time.NewTicker(every / 3)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				alive, cancel := context.WithTimeout(ctx, every/3)
+				if s.Alive(alive) == nil {
+					notify(log, daemon.SdNotifyWatchdog)
+				}
+				cancel()
+			}
+		}
+	}()
 }
 
 // notify tells a service manager, when there is one.

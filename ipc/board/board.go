@@ -53,6 +53,10 @@ func Create(cells uint32) (*Board, *os.File, error) {
 		f.Close()
 		return nil, nil, fmt.Errorf("stage board of %d cells: %w", cells, err)
 	}
+	if err := seal(f); err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("stage board: %w", err)
+	}
 	b, err := Open(f)
 	if err != nil {
 		f.Close()

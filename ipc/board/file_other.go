@@ -17,3 +17,6 @@ func anonymousFile(name string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// seal does nothing: only Linux can keep a worker from cutting the file short.
+func seal(*os.File) error { return nil }

@@ -97,6 +97,11 @@ func finish(b []byte, at int) []byte {
 	return b
 }
 
+// Fits reports whether a frame that was appended whole is within MaxHead. One
+// that is not must not be sent: the length of a frame has 24 bits, and what goes
+// beyond would be read as frames of their own.
+func Fits(frame []byte) bool { return len(frame) <= HeaderLen+MaxHead }
+
 // AppendHello appends the frame that opens a connection.
 func AppendHello(b []byte, slot uint32) []byte {
 	b, at := begin(b, Hello)

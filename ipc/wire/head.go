@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"net/http"
+	"net/textproto"
 )
 
 // RequestHead is what crosses the wall ahead of a request's body.
@@ -162,11 +163,11 @@ func ParseEnd(p []byte) (http.Header, error) {
 	return h, nil
 }
 
-// AppendFail appends a Fail frame; detail is cut to fit.
+// AppendFail appends a Fail frame; its words are cut to fit.
 func AppendFail(b []byte, fault string, stage byte, detail string) []byte {
 	b, at := begin(b, Fail)
 	b = append(b, stage)
-	b = appendString(b, fault)
+	b = appendString(b, fault[:min(len(fault), 64)])
 	b = appendString(b, detail[:min(len(detail), MaxFail/2)])
 	return finish(b, at)
 }
@@ -283,6 +284,8 @@ func (d *decoder) string() string {
 
 // fields reads what appendFields wrote; nil when there are none. Every name and
 // value takes a byte at least, which bounds what is made for a lying count.
+// Names become canonical, and may come once: "content-length" must not travel
+// beside "Content-Length", unseen by whoever looks for that.
 func (d *decoder) fields() http.Header {
 	names, values := d.uvarint(), d.uvarint()
 	if names > maxFields || values > maxFields || names+values > uint64(len(d.rest)) {
@@ -298,7 +301,7 @@ func (d *decoder) fields() http.Header {
 	h := make(http.Header, names)
 	slab := make([]string, values)
 	for range names {
-		k := d.string()
+		k := textproto.CanonicalMIMEHeaderKey(d.string())
 		n := d.uvarint()
 		if d.bad || n > uint64(len(slab)) {
 			d.bad = true

@@ -45,10 +45,12 @@ func (r *record) settle(now time.Time) {
 	}
 }
 
-// fault notes one and returns how long to wait before the next start; chance in
-// [0,1) jitters it, so that pools that failed together do not come back together.
-func (r *record) fault(now time.Time, budget Budget, chance float64) time.Duration {
+// fault notes one. It returns how long to wait before the next start, and whether
+// it begins a quarantine. chance in [0,1) jitters the wait, so that pools that
+// failed together do not come back together.
+func (r *record) fault(now time.Time, budget Budget, chance float64) (wait time.Duration, begins bool) {
 	r.settle(now)
+	was := r.quarantined
 	started := !r.healthySince.IsZero()
 	r.healthySince = time.Time{}
 	if !started {
@@ -61,18 +63,19 @@ func (r *record) fault(now time.Time, budget Budget, chance float64) time.Durati
 		}
 	}
 	r.faults = append(keep, now)
-	if len(r.faults) >= budget.Faults {
-		r.faults = r.faults[len(r.faults)-budget.Faults:]
+	r.faults = r.faults[max(0, len(r.faults)-budget.Faults):]
+	// Starts that time out are further apart than Per lets them: in a row, they
+	// count however long they took.
+	if len(r.faults) >= budget.Faults || r.failedStarts >= budget.Faults {
 		r.quarantined = true
 	}
-	delay := time.Duration(0)
 	switch {
 	case r.quarantined:
-		delay = backoffMax
+		wait = backoffMax
 	case r.failedStarts > 0:
-		delay = min(backoffMax, backoffMin<<min(r.failedStarts-1, doublings))
+		wait = min(backoffMax, backoffMin<<min(r.failedStarts-1, doublings))
 	}
-	return delay - time.Duration(chance*backoffJitter*float64(delay))
+	return wait - time.Duration(chance*backoffJitter*float64(wait)), r.quarantined && !was
 }
 
 func jitter() float64 { return rand.Float64() }

@@ -1,21 +1,27 @@
 // Package pool keeps the worker processes of one bulkhead alive.
 //
 // A Pool has N slots; a slot keeps one worker alive. Each slot is one goroutine
-// with one select loop that owns everything about its worker: start, probes,
-// surge restart, faults, backoff, quarantine, stop. Others send it messages.
-// A request takes a Lease on the ready worker that has the fewest, which keeps
-// a frozen one from collecting requests.
+// with one select loop: start, surge restart, faults, backoff, quarantine, stop.
+// Others send it messages. Each ready worker is a member with a goroutine of its
+// own, its watch, which probes it for as long as it has requests, drains
+// included, and finds out when it is lost. A request takes a Lease on the ready
+// worker that has the fewest, which keeps a frozen one from collecting requests.
 //
 // # Faults and the restart budget
 //
 // A fault is an end that nobody asked for, a start that failed, a missed
 // liveness, or repeated violations of the protocol. While a slot is within its
 // budget, a worker that had been ready is replaced at once, and one that could
-// not start is tried again after 100 ms, doubling to 30 s. Beyond the budget
-// the slot is in quarantine: one attempt every 30 s at the most, and after it
-// one more fault within 60 s leads straight back. 60 s of health forgive all.
-// An operator's restart bypasses it. Nothing here ever escalates: the worst that
-// a pool can become is quarantined, and that is an answer, not an exit.
+// not start is tried again after 100 ms, doubling to 30 s. Beyond the budget,
+// or after as many failed starts in a row however long each took, the slot is in
+// quarantine: one attempt every 30 s at the most, and after it one more fault
+// within 60 s leads straight back. 60 s of health forgive all. An operator's
+// restart bypasses it. Nothing here ever escalates: the worst that a pool can
+// become is quarantined, and that is an answer, not an exit.
+//
+// Who loses its worker keeps its requests where it can: one that ended has none,
+// one that misses its probes fails them at once, so that they can go elsewhere,
+// and one that requests complain about takes no more and drains.
 //
 // # Stop
 //

@@ -19,18 +19,20 @@ type Config struct {
 	Spec func(slot int) (ipc.Spec, error)
 	// Budget is that of each slot; it is asked at each fault.
 	Budget func() Budget
-	// DrainTimeout is how long the requests of a worker that was replaced may
-	// still take; it is asked at each replacement.
+	// DrainTimeout is how long the requests of a worker that was replaced, or
+	// whose slot goes, may still take; it is asked each time.
 	DrainTimeout func() time.Duration
 	// StopTimeout is how long a worker may take to end when it is asked, once
 	// its requests have ended; 0: 5 s.
 	StopTimeout time.Duration
-	// Observe is told what happens, by the goroutine of a slot; it must not
-	// block. Nil: nobody is.
+	// Peers is shared by the pools of a supervisor. Nil: there is no other.
+	Peers *Peers
+	// Observe is told what happens. It is called from several goroutines and
+	// must not block. Nil: nobody is.
 	Observe func(Event)
 }
 
-// Errors of Lease.
+// Errors of Lease, Restart and Resize.
 var (
 	ErrNoWorker    = errors.New("no worker is ready")
 	ErrQuarantined = errors.New("all slots are quarantined")
@@ -39,17 +41,16 @@ var (
 
 // Pool is a set of slots. It is safe for concurrent use.
 type Pool struct {
-	config Config
-	start  chan struct{} // holds a token while a worker starts: one at a time
-	slots  sync.WaitGroup
-	ctx    context.Context // ends the starts under way
-	cancel context.CancelFunc
+	config    Config
+	starting  chan struct{}  // holds a token while a worker starts: one at a time
+	operating chan struct{}  // holds a token: one Restart, Resize or Stop at a time
+	running   sync.WaitGroup // every goroutine of the pool
+	tried     chan struct{}  // closed when each slot of New had its first attempt
 
-	drains    sync.WaitGroup  // of workers that were replaced
-	drainCtx  context.Context // ends their drains
+	starts    context.Context // ends with Stop
+	endStarts context.CancelCauseFunc
+	drains    context.Context // ends with the patience of Stop
 	cutDrains context.CancelFunc
-
-	operate sync.Mutex // one Restart, Resize or Stop at a time
 
 	mu      sync.Mutex
 	all     []*slot
@@ -62,101 +63,44 @@ func New(c Config) *Pool {
 	if c.Size < 1 {
 		panic(fmt.Sprintf("pool: size %d", c.Size))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p := &Pool{config: c, start: make(chan struct{}, 1), ctx: ctx, cancel: cancel}
-	p.drainCtx, p.cutDrains = context.WithCancel(context.Background())
-	p.grow(c.Size)
+	p := &Pool{
+		config:   c,
+		starting: make(chan struct{}, 1), operating: make(chan struct{}, 1),
+		tried: make(chan struct{}),
+	}
+	p.starts, p.endStarts = context.WithCancelCause(context.Background())
+	p.drains, p.cutDrains = context.WithCancel(context.Background())
+	slots := p.grow(c.Size)
+	p.running.Go(func() {
+		defer close(p.tried)
+		for _, s := range slots {
+			<-s.tried
+		}
+	})
 	return p
 }
 
-// Lease is the right to hand one request to a worker.
-type Lease struct {
-	pool   *Pool
-	member *member
-}
-
-// Worker is whom the request goes to.
-func (l Lease) Worker() *ipc.Worker { return l.member.worker }
-
-// Lease takes the ready worker with the fewest leases, other than not (which
-// may be the zero Lease). It never waits: the limiter is the only queue.
-func (p *Pool) Lease(not Lease) (Lease, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var best *member
-	for _, m := range p.serving {
-		if m != not.member && (best == nil || m.leases < best.leases) {
-			best = m
-		}
-	}
-	if best == nil {
-		return Lease{}, p.whyNone()
-	}
-	best.leases++
-	return Lease{p, best}, nil
-}
-
-// whyNone is called under the lock.
-func (p *Pool) whyNone() error {
-	if p.stopped {
-		return ErrStopped
-	}
-	for _, s := range p.all {
-		if s.status.State != Quarantined {
-			return ErrNoWorker
-		}
-	}
-	return ErrQuarantined
-}
-
-// Release gives the lease back. It must be called once.
-func (l Lease) Release() {
-	p, m := l.pool, l.member
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if m.leases--; m.leases < 0 {
-		panic("pool: lease released twice")
-	}
-	if m.leases == 0 && m.drained != nil {
-		close(m.drained)
-		m.drained = nil
-	}
-}
-
-// Unreachable says that the worker could not even be dialled: it is replaced.
-func (l Lease) Unreachable() { l.member.slot.complain(l.member, strikesAllowed) }
-
-// Broken says that the worker broke off an exchange or the protocol. One that
-// repeats it is replaced.
-func (l Lease) Broken() { l.member.slot.complain(l.member, 1) }
-
-// Tried is closed when every slot has had its first attempt, successful or not.
-func (p *Pool) Tried() <-chan struct{} {
-	p.mu.Lock()
-	slots := append([]*slot(nil), p.all...)
-	p.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for _, s := range slots {
-			select {
-			case <-s.tried:
-			case <-s.ended:
-			}
-		}
-	}()
-	return done
-}
+// Tried is closed when every slot of New has had its first attempt, successful
+// or not.
+func (p *Pool) Tried() <-chan struct{} { return p.tried }
 
 // Restart replaces every worker by a new one, a slot after the other: the new
-// worker is ready before the old one drains. It ends a quarantine. When a new
-// worker does not start, the old one stays and Restart ends with the error.
-// replaced is how many slots have a new worker.
+// worker is ready before the old one drains. It ends a quarantine, and gives up
+// starts that are under way: they may not know yet what the operator changed.
+// When a new worker does not start, the old one stays and Restart ends with the
+// error; when ctx ends, the start under way goes on. replaced is how many slots
+// have a new worker.
 func (p *Pool) Restart(ctx context.Context) (replaced int, err error) {
-	p.operate.Lock()
-	defer p.operate.Unlock()
-	for _, s := range p.snapshot() {
-		if err := s.ask(ctx, restart); err != nil {
+	if err := p.operate(ctx); err != nil {
+		return 0, err
+	}
+	defer p.operated()
+	slots := p.slots()
+	for _, s := range slots {
+		s.hurry(ctx)
+	}
+	for _, s := range slots {
+		if err := s.replace(ctx); err != nil {
 			return replaced, fmt.Errorf("slot %d: %w", s.number, err)
 		}
 		replaced++
@@ -164,70 +108,137 @@ func (p *Pool) Restart(ctx context.Context) (replaced int, err error) {
 	return replaced, nil
 }
 
-// Resize changes the number of slots. Those that go are drained first; Resize
-// returns when they have ended, or when new ones had their first attempt.
+// Resize changes the number of slots. It returns when new ones had their first
+// attempt, or when those that go have drained, DrainTimeout at most, and ended.
+// When ctx ends first, that goes on.
 func (p *Pool) Resize(ctx context.Context, size int) error {
 	if size < 1 {
 		return fmt.Errorf("%d workers: at least 1 is needed", size)
 	}
-	p.operate.Lock()
-	defer p.operate.Unlock()
-	slots := p.snapshot()
-	if size > len(slots) {
-		p.grow(size - len(slots))
+	if err := p.operate(ctx); err != nil {
+		return err
+	}
+	defer p.operated()
+	if n := len(p.slots()); size > n {
+		return p.await(ctx, p.grow(size-n))
+	}
+	return p.shrink(ctx, size)
+}
+
+// await waits for the first attempts of slots.
+func (p *Pool) await(ctx context.Context, slots []*slot) error {
+	for _, s := range slots {
 		select {
-		case <-p.Tried():
-			return nil
+		case <-s.tried:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	p.mu.Lock()
-	p.all = p.all[:size]
-	p.mu.Unlock()
-	return stopAll(ctx, slots[size:])
+	return context.Cause(p.starts)
 }
 
-// Stop ends the pool. Requests in flight may end until ctx does.
+func (p *Pool) shrink(ctx context.Context, size int) error {
+	p.mu.Lock()
+	gone := append([]*slot(nil), p.all[size:]...)
+	p.all = p.all[:size]
+	p.mu.Unlock()
+	ended := make(chan error, 1)
+	p.running.Go(func() {
+		drain, cancel := context.WithTimeout(p.drains, p.config.DrainTimeout())
+		defer cancel()
+		ended <- stopAll(drain, gone)
+	})
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Stop ends the pool. Requests in flight may end until ctx does. The error says
+// which workers had to be killed.
 func (p *Pool) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
-	p.cancel() // starts under way; a Restart that waits for one ends
-	p.operate.Lock()
-	defer p.operate.Unlock()
-	err := stopAll(ctx, p.snapshot())
-	p.slots.Wait()
-	stop := context.AfterFunc(ctx, p.cutDrains)
-	defer stop()
-	p.drains.Wait()
+	p.endStarts(ErrStopped) // ends a Restart or Resize that waits for one
+	defer p.cutDrains()
+	defer context.AfterFunc(ctx, p.cutDrains)()
+	p.operating <- struct{}{}
+	defer p.operated()
+	err := stopAll(p.drains, p.slots())
+	p.running.Wait()
 	return err
 }
 
-func stopAll(ctx context.Context, slots []*slot) error {
-	errs := make([]error, len(slots))
-	var wg sync.WaitGroup
-	for i, s := range slots {
-		wg.Go(func() { errs[i] = s.stop(ctx) })
+// operate takes the operator's token, while the pool lives.
+func (p *Pool) operate(ctx context.Context) error {
+	select {
+	case p.operating <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	wg.Wait()
+	if err := context.Cause(p.starts); err != nil {
+		p.operated()
+		return err
+	}
+	return nil
+}
+
+func (p *Pool) operated() { <-p.operating }
+
+// stopAll ends slots, all at once. drain bounds what their requests may take.
+func stopAll(drain context.Context, slots []*slot) error {
+	for _, s := range slots {
+		select {
+		case s.quits <- drain:
+		case <-s.ended:
+		}
+	}
+	var errs []error
+	for _, s := range slots {
+		<-s.ended
+		errs = append(errs, s.err)
+	}
 	return errors.Join(errs...)
 }
 
-func (p *Pool) snapshot() []*slot {
+func (p *Pool) slots() []*slot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]*slot(nil), p.all...)
 }
 
-func (p *Pool) grow(n int) {
+func (p *Pool) grow(n int) []*slot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	had := len(p.all)
 	for range n {
 		s := newSlot(p, len(p.all))
 		p.all = append(p.all, s)
-		p.slots.Go(s.run)
+		p.running.Go(s.run)
 	}
+	return append([]*slot(nil), p.all[had:]...)
+}
+
+// begin starts a worker. One start at a time in a pool, and no pool waits for
+// another's.
+func (p *Pool) begin(ctx context.Context, slot int) (l launch) {
+	select {
+	case p.starting <- struct{}{}:
+		defer func() { <-p.starting }()
+	case <-ctx.Done():
+		return launch{err: context.Cause(ctx)}
+	}
+	begun := time.Now()
+	spec, err := p.config.Spec(slot)
+	if err != nil {
+		return launch{err: err}
+	}
+	l.worker, l.err = ipc.Launch(ctx, spec)
+	l.took = time.Since(begun)
+	return l
 }
 
 func (p *Pool) observe(e Event) {
