@@ -30,6 +30,7 @@ type call struct {
 	r        *http.Request
 	begun    time.Time
 
+	body     *clientBody    // nil: the request has none
 	slot     *limit.Limiter // whose slot is held; nil: none
 	admitted time.Time
 	ticket   breaker.Ticket
@@ -65,12 +66,7 @@ func (b *Bulkhead) begin(w http.ResponseWriter, r *http.Request) *call {
 	if set.MaxDuration > 0 {
 		c.ends = now.Add(set.MaxDuration)
 	}
-	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = http.MaxBytesReader(w, r.Body, set.MaxBody)
-		if r.ProtoMajor == 1 {
-			_ = http.NewResponseController(w).EnableFullDuplex()
-		}
-	}
+	c.takeBody()
 	return c
 }
 
@@ -131,6 +127,7 @@ func (c *call) admit() (ok bool) {
 // in it, or died and a repeat is harmless.
 func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
+	c.body.duplex(c)
 	sentAt := time.Now()
 	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
@@ -156,6 +153,9 @@ func (c *call) send() (*http.Response, error) {
 		}
 		failed, c.leased = err, false
 		lease.Release()
+		if ipc.Told(failure) {
+			c.lease = pool.Lease{} // it was not the worker's fault: the same one will do
+		}
 	}
 }
 
@@ -241,12 +241,6 @@ func (c *call) inform(status int, h http.Header) {
 	}
 }
 
-// stopBody ends a read of the request's body. The connection cannot be used
-// again after that, and net/http closes it.
-func (c *call) stopBody() {
-	_ = http.NewResponseController(c.w).SetReadDeadline(time.Unix(1, 0))
-}
-
 // refuse answers a request that no worker got.
 func (c *call) refuse(reason Reason) { c.problem(reason, OutcomeRefused) }
 
@@ -322,6 +316,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
 	}
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
+	c.body.beforeHead(c)
 	p.ServeHTTP(c.w, c.r)
 }
 

@@ -57,6 +57,9 @@ func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *tab
 	p := Problem{Reason: refusal.Reason, Outcome: OutcomeRefused, Status: status, Detail: refusal.Detail, RequestID: id}
 	f.stats.metrics.request(status, OutcomeRefused).Inc()
 	f.stats.metrics.refused[reasonIndex[refusal.Reason]].Inc()
+	if r.ContentLength != 0 { // net/http reads what is left of a body, of a client that may be slow
+		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(lingerFor))
+	}
 	p.ServeHTTP(w, r)
 	f.stats.metrics.duration.Observe(time.Since(begun).Seconds())
 }

@@ -100,6 +100,7 @@ func (c *call) writeHead(resp *http.Response) {
 	for name := range resp.Trailer {
 		h["Trailer"] = append(h["Trailer"], name)
 	}
+	c.body.beforeHead(c)
 	c.status, c.written = resp.StatusCode, true
 	c.w.WriteHeader(resp.StatusCode)
 }
@@ -181,6 +182,7 @@ func (c *call) end() {
 	now := time.Now()
 	c.ticket.Done(now, outcome)
 	c.giveBack()
+	c.body.leave(c)
 	b.stats.record(c, now)
 	if c.abort {
 		panic(http.ErrAbortHandler)
