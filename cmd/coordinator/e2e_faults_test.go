@@ -103,8 +103,13 @@ func TestE2EHang(t *testing.T) {
 	if open.Reasons["breaker_open"] < open.Done*9/10 {
 		t.Errorf("%d of %d answers say breaker_open", open.Reasons["breaker_open"], open.Done)
 	}
-	noErrors(t, c[0])
-	noErrors(t, c[4])
+	// Orders keeps its real limits, so that a hang can fill them; a starved
+	// machine fills them without one.
+	for i, phase := range []*load.Result{c[0], c[4]} {
+		if p99 := reference[3*i].All.Quantile(.99); quiet(t, p99) {
+			noErrors(t, phase)
+		}
+	}
 	unhurt(t, o[0], o[2], max(noise, reference[0].All.Quantile(.99), reference[1].All.Quantile(.99)))
 	if n := s.metric("coordinator_worker_restarts_total"); n != 0 {
 		t.Errorf("%v workers were replaced: a sick backend is no sick worker", n)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/ipc/process"
 	"commerce.example/coordinator/supervisor/pool"
 )
 
@@ -82,7 +83,8 @@ func TestHammer(t *testing.T) {
 	operator(300*time.Millisecond, func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(500))*time.Millisecond)
 		defer cancel()
-		if err := s.Resize(ctx, 1+rand.IntN(4)); err != nil && ctx.Err() == nil {
+		err := s.Resize(ctx, 1+rand.IntN(4))
+		if _, killed := errors.AsType[*process.ExitError](err); err != nil && ctx.Err() == nil && !killed {
 			t.Errorf("resize: %v", err)
 		}
 	})
