@@ -98,10 +98,12 @@ func (s *Supervisor) enforce() *memory {
 	return &memory{by: Enforcement(tree.Kind()), tree: tree}
 }
 
-// releaseMemory gives the supervisor's group back, unless a successor is in it.
+// releaseMemory gives the supervisor's group back. One that was handed over in
+// either direction is another supervisor's too, whose workers would lose their
+// limits.
 func (s *Supervisor) releaseMemory() {
 	m := s.memory.Load()
-	if m == nil || m.tree == nil || s.handed.Load() {
+	if m == nil || m.tree == nil || s.handed.Load() || s.options.Handover != nil {
 		return
 	}
 	if err := m.tree.Release(); err != nil {
