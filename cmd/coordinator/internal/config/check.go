@@ -74,8 +74,8 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	s.checkLimits(c)
 }
 
-// leastMemory is what a worker needs, with some room, before it has done
-// anything: below it every worker would be replaced as soon as it is ready.
+// leastMemory leaves room for the binary, which a control group counts too, and
+// for a few requests: far below it a worker would be replaced over and over.
 const leastMemory = 32 << 20
 
 // checkLimits refuses those that workers would reach without being at fault.
@@ -83,7 +83,7 @@ func (s *scope) checkLimits(c supervisor.BulkheadConfig) {
 	hard, soft := c.Worker.Memory, c.Recycle.Memory
 	atLeast := func(key string, bytes int64) {
 		if bytes > 0 && bytes < leastMemory && s.fine(key) {
-			s.fail(key, "a worker alone needs about that; want off or at least %dMiB", leastMemory>>20)
+			s.fail(key, "leaves a worker no room to work; want off or at least %dMiB", leastMemory>>20)
 		}
 	}
 	atLeast("MEMORY_SOFT", soft)

@@ -59,7 +59,7 @@ func TestMistakes(t *testing.T) {
 		{o + "BREAKER_MODE", "off", nil, `want one of auto, open, closed, observe`},
 		{o + "RESTART_BUDGET", "5", nil, `want FAULTS/DURATION`},
 		{o + "RESTART_BUDGET", "0/60s", nil, `both above 0`},
-		{o + "MEMORY", "1MB", nil, `a worker alone needs about that; want off or at least 32MiB`},
+		{o + "MEMORY", "1MB", nil, `leaves a worker no room to work; want off or at least 32MiB`},
 		{o + "MEMORY", "lots", nil, `want off or a number of bytes above 0, such as 256MiB`},
 		{o + "MEMORY_SOFT", "1MB", nil, `want off or at least 32MiB`},
 		{o + "MEMORY_SOFT", "512MiB", map[string]string{o + "MEMORY": "512MiB"}, `would never be reached: BULKHEAD_ORDERS_MEMORY=512MiB comes first`},
