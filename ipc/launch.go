@@ -42,6 +42,14 @@ type Spec struct {
 	StartTimeout time.Duration // until the worker has proved itself ready; 0: 10 s
 
 	Line func(process.Line) // gets what the worker prints; nil: nobody
+
+	// Group and Memory hold the worker to its memory, as in process.Spec. Group
+	// belongs to Launch, also when that fails.
+	Group  process.Group
+	Memory uint64
+	// Descriptors is RLIMIT_NOFILE of the worker once it is ready, where one
+	// process can set the limits of another; 0: as it is.
+	Descriptors uint64
 }
 
 // maxVersion bounds what a worker says of itself: it becomes a metric's label.
@@ -73,6 +81,12 @@ type Worker struct {
 // Launch starts a worker and returns when it has answered on both planes. On an
 // error nothing is left of it. ctx ends the attempt, not the worker.
 func Launch(ctx context.Context, spec Spec) (*Worker, error) {
+	owned := spec.Group != nil // until the process has it
+	defer func() {
+		if owned {
+			_ = spec.Group.Close()
+		}
+	}()
 	if len(spec.SocketDir) > MaxSocketDir {
 		return nil, fmt.Errorf("worker sockets: the path %s is longer than %d bytes", spec.SocketDir, MaxSocketDir)
 	}
@@ -100,7 +114,14 @@ func Launch(ctx context.Context, spec Spec) (*Worker, error) {
 		os.RemoveAll(w.dir)
 		return nil, err
 	}
-	if err = w.start(ctx, r); err != nil {
+	err = w.start(ctx, r)
+	owned = owned && !r.begun.Load()
+	if err == nil && spec.Descriptors > 0 {
+		if err = r.Process().LimitDescriptors(spec.Descriptors); errors.Is(err, errors.ErrUnsupported) {
+			err = nil
+		}
+	}
+	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
@@ -153,7 +174,7 @@ func (w *Worker) prepare(spec Spec) (*launcher, error) {
 				Path: spec.Path, Args: spec.Args, Dir: spec.Dir,
 				Env:        append(append([]string{}, spec.Env...), cmd.Env...),
 				ExtraFiles: r.files, Lifeline: lifelineFD,
-				Line: spec.Line,
+				Line: spec.Line, Group: spec.Group, Memory: spec.Memory,
 			})
 			return r, nil
 		},
@@ -191,6 +212,7 @@ type launcher struct {
 	*process.Runner
 	files     []*os.File
 	connected chan struct{} // closed when go-plugin has its connection, or gave up
+	begun     atomic.Bool
 	up        atomic.Pointer[process.Process]
 	killed    atomic.Bool
 }
@@ -207,6 +229,7 @@ func (l *launcher) Wait(ctx context.Context) error {
 }
 
 func (l *launcher) Start(ctx context.Context) error {
+	l.begun.Store(true)
 	err := l.Runner.Start(ctx)
 	l.close()
 	if err == nil {
@@ -265,6 +288,9 @@ func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // ExitError says how the process ended: nil for status 0, or while it runs.
 func (w *Worker) ExitError() error { return w.proc.Err() }
+
+// OutOfMemory reports whether the process was killed for its memory.
+func (w *Worker) OutOfMemory() bool { return w.proc.State().OutOfMemory }
 
 // Fail ends all exchanges with the fault, and refuses new ones. The process is
 // left alone.

@@ -38,6 +38,7 @@ type BulkheadConfig struct {
 	Worker        WorkerConfig // what its workers see: a change means new workers
 	Workers       int          // processes
 	RestartBudget RestartBudget
+	Recycle       RecycleLimits
 
 	Limit        int
 	Queue        int
@@ -76,6 +77,19 @@ type WorkerConfig struct {
 	BackendConnAge time.Duration
 	Env            map[string]string // BULKHEAD_X_ENV_FOO=v: FOO=v
 	EnvFiles       map[string]string // BULKHEAD_X_ENV_FOO_FILE=path: FOO=content, read at each start
+	CPUs           int               // GOMAXPROCS; 0: what the worker's runtime finds
+	Memory         int64             // bytes, beyond which it is killed; 0: no limit
+	MemoryRequired bool              // by the kernel, or nothing starts
+}
+
+// RecycleLimits are those at which a worker is replaced in order: a new one is
+// ready before it finishes what it has. Each worker has 75 to 100 % of them. 0 is
+// no limit.
+type RecycleLimits struct {
+	Memory      int64 // anonymous, in bytes
+	Descriptors int   // open; the kernel refuses more than a quarter above it
+	Requests    int64
+	Age         time.Duration
 }
 
 // RestartBudget quarantines a slot whose workers had Faults faults within Per.

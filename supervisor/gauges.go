@@ -17,6 +17,7 @@ type gauges struct {
 	upgrades                                 *prometheus.Desc
 	breakerState, breakerTransitions         *prometheus.Desc
 	workers, workerCPU, workerMemory         *prometheus.Desc
+	workerDescriptors, workerMemoryLimit     *prometheus.Desc
 	info                                     *prometheus.Desc
 }
 
@@ -36,6 +37,8 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 		workers:            desc("coordinator_workers", "Slots, by the state of their worker.", "state"),
 		workerCPU:          desc("coordinator_worker_cpu_seconds_total", "CPU time of the workers of a slot.", "slot"),
 		workerMemory:       desc("coordinator_worker_memory_bytes", "Anonymous memory (RssAnon) of the worker of a slot.", "slot"),
+		workerDescriptors:  desc("coordinator_worker_descriptors", "Open descriptors of the worker of a slot.", "slot"),
+		workerMemoryLimit:  desc("coordinator_worker_memory_limit_bytes", "Memory that each worker may have: hard, it is killed, and soft, it is recycled.", "kind"),
 		info:               desc("coordinator_bulkhead_info", "1, with what identifies the bulkhead.", "owner", "runbook", "worker", "version"),
 	}
 }
@@ -44,7 +47,7 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		g.inFlight, g.limit, g.queueDepth, g.queueOldest, g.upgrades, g.breakerState, g.breakerTransitions,
-		g.workers, g.workerCPU, g.workerMemory, g.info,
+		g.workers, g.workerCPU, g.workerMemory, g.workerDescriptors, g.workerMemoryLimit, g.info,
 	} {
 		ch <- d
 	}
@@ -94,6 +97,12 @@ func (g *gauges) collect(ch chan<- prometheus.Metric, b *Bulkhead, now time.Time
 	for _, u := range b.usage.read(workers) {
 		count(g.workerCPU, u.cpuTotal.Seconds(), u.label)
 		gauge(g.workerMemory, float64(u.memory), u.label)
+		gauge(g.workerDescriptors, float64(u.descriptors), u.label)
+	}
+	for kind, limit := range map[string]int64{"hard": set.Worker.Memory, "soft": set.Recycle.Memory} {
+		if limit > 0 {
+			gauge(g.workerMemoryLimit, float64(limit), kind)
+		}
 	}
 	gauge(g.info, 1, set.Owner, set.Runbook, set.Worker.Kind, version)
 }

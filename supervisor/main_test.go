@@ -97,6 +97,19 @@ func workerHandler() http.Handler {
 		}
 		fmt.Fprint(w, n)
 	})
+	mux.HandleFunc("/{name}/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.FormValue("key"))) })
+	mux.HandleFunc("/{name}/eat", func(w http.ResponseWriter, r *http.Request) { // until it is killed
+		var eaten [][]byte
+		for r.Context().Err() == nil {
+			b := make([]byte, 8<<20)
+			for i := 0; i < len(b); i += 4096 {
+				b[i] = 1
+			}
+			eaten = append(eaten, b)
+			time.Sleep(10 * time.Millisecond)
+		}
+		fmt.Fprint(w, len(eaten))
+	})
 	mux.HandleFunc("/{name}/exit", func(w http.ResponseWriter, r *http.Request) { os.Exit(1) })
 	return mux
 }
@@ -140,6 +153,8 @@ type running struct {
 	t    testing.TB
 	addr string
 	stop func() error
+
+	socket string // of the admin API
 }
 
 type option func(*supervisor.Options)
@@ -173,7 +188,7 @@ func start(t testing.TB, bulkheads []supervisor.BulkheadConfig, options ...optio
 	hard, kill := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx, hard) }()
-	r := &running{Supervisor: s, t: t}
+	r := &running{Supervisor: s, t: t, socket: o.Config.AdminSocket}
 	r.stop = func() error {
 		cancel()
 		select {

@@ -44,6 +44,9 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 		r.Details = strings.Split(err.Error(), "\n")
 		return errors.New("the configuration has mistakes; the running one stays")
 	}
+	if err := s.limitMemory(config.Bulkheads); err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
 	r.Details = append(r.Details, s.keepFixed(&config)...)
 
 	plan := s.plan(config)
@@ -123,7 +126,8 @@ func (s *Supervisor) plan(config Config) *reloadPlan {
 // needsWorkers reports whether the workers of a bulkhead would see the change,
 // or have too few connections for it.
 func (c *revision) needsWorkers() bool {
-	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.from.conns()
+	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.from.conns() ||
+		c.to.heapTarget() != c.from.heapTarget() || c.to.hardDescriptors() != c.from.hardDescriptors()
 }
 
 func (c *revision) changed() bool { return c.added || !reflect.DeepEqual(c.from, c.to) }

@@ -19,18 +19,18 @@ func (s *Supervisor) Status() Status {
 		out.Listen = append(out.Listen, ln.Addr().String())
 	}
 	for _, b := range s.bulkheads() {
-		out.Bulkheads = append(out.Bulkheads, b.status(now))
+		out.Bulkheads = append(out.Bulkheads, b.status(now, s.enforcement(b.settings.Load().BulkheadConfig)))
 	}
 	return out
 }
 
-func (b *Bulkhead) status(now time.Time) BulkheadStatus {
+func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 	set := b.settings.Load()
 	l, br := b.limiter.Stats(now), b.breaker.Stats(now)
 	latency, served := b.stats.latency.Snapshot(now)
 	out := BulkheadStatus{
 		Name: set.Name, Owner: set.Owner, Runbook: set.Runbook,
-		Restarts: b.restarts(),
+		Restarts: b.restarts(), Limits: limitsStatus(set.BulkheadConfig, by),
 		InFlight: l.InFlight, Limit: l.Limit, QueueDepth: l.Depth, Queue: l.Queue, QueueOldestSeconds: l.Oldest.Seconds(),
 		Upgrades: b.upgrades.Stats(now).InFlight, UpgradeLimit: set.UpgradeLimit,
 		Breaker: BreakerStatus{
@@ -47,10 +47,18 @@ func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 	for i, w := range workers {
 		out.Workers = append(out.Workers, WorkerStatus{
 			Slot: w.Slot, State: string(w.State), Pid: w.Pid, InFlight: w.Leases, Since: w.Since, Why: w.Why, Version: w.Version,
-			CPUSeconds: used[i].cpu.Seconds(), MemoryBytes: used[i].memory,
+			CPUSeconds: used[i].cpu.Seconds(), MemoryBytes: used[i].memory, Descriptors: used[i].descriptors, Requests: w.Requests,
 		})
 	}
 	return out
+}
+
+func limitsStatus(c BulkheadConfig, by Enforcement) LimitsStatus {
+	return LimitsStatus{
+		MemoryBytes: uint64(c.Worker.Memory), Enforcement: by,
+		SoftMemoryBytes: uint64(c.Recycle.Memory), Descriptors: c.Recycle.Descriptors,
+		Requests: uint64(c.Recycle.Requests), AgeSeconds: c.Recycle.Age.Seconds(),
+	}
 }
 
 // health is the bulkhead in one word, and why it is not ready.

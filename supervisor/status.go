@@ -23,6 +23,7 @@ type BulkheadStatus struct {
 	Runbook string `json:"runbook,omitempty"`
 
 	Workers  []WorkerStatus `json:"workers"`
+	Limits   LimitsStatus   `json:"worker_limits"`
 	Restarts uint64         `json:"worker_restarts"` // since the supervisor started
 
 	InFlight           int     `json:"in_flight"`
@@ -53,6 +54,20 @@ type WorkerStatus struct {
 	// CPUSeconds and MemoryBytes (RssAnon) of the process, where the system tells.
 	CPUSeconds  float64 `json:"cpu_seconds,omitempty"`
 	MemoryBytes uint64  `json:"memory_bytes,omitempty"`
+	Descriptors int     `json:"descriptors,omitempty"`
+	Requests    uint64  `json:"requests"` // that this worker was given
+}
+
+// LimitsStatus is what one worker may use; 0 is no limit. At a soft limit it is
+// recycled, at 75 to 100 % of it.
+type LimitsStatus struct {
+	MemoryBytes     uint64  `json:"memory_bytes,omitempty"` // hard: beyond it the worker is killed
+	SoftMemoryBytes uint64  `json:"soft_memory_bytes,omitempty"`
+	Descriptors     int     `json:"descriptors,omitempty"`
+	Requests        uint64  `json:"requests,omitempty"`
+	AgeSeconds      float64 `json:"age_seconds,omitempty"`
+	// Enforcement is who sees to MemoryBytes; empty where there is none.
+	Enforcement Enforcement `json:"memory_enforcement,omitempty"`
 }
 
 // BreakerStatus is a bulkhead's breaker.

@@ -60,7 +60,8 @@ type Supervisor struct {
 	listeners  []*limitedListener
 	admin      *adminListeners
 	peers      pool.Peers
-	conns      atomic.Int64 // open on the front, upgraded ones not counted
+	memory     atomic.Pointer[memory] // nil: no worker has a limit
+	conns      atomic.Int64           // open on the front, upgraded ones not counted
 
 	state  atomic.Pointer[string]
 	ticked atomic.Uint64 // by the watch
@@ -140,6 +141,10 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	}
 	defer gen.close()
 	s.generation, s.hard = gen, hard
+	if err := s.limitMemory(config.Bulkheads); err != nil {
+		return err
+	}
+	defer s.releaseMemory()
 	if err := s.listen(config, from); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type slotUsage struct {
 	before   time.Duration // of the workers before it, as far as they were seen
 	cpuTotal time.Duration
 	memory   uint64
+
+	descriptors int
 }
 
 // read brings the figures up to date for the slots that exist.
@@ -50,11 +52,12 @@ func (s *slotUsage) update(pid int) {
 		s.before += s.cpu
 		s.pid, s.cpu = pid, 0
 	}
-	s.memory = 0
+	s.memory, s.descriptors = 0, 0
 	if pid != 0 {
 		if now, err := process.UsageOf(pid); err == nil {
 			s.cpu, s.memory = max(s.cpu, now.CPU), now.Anonymous
 		}
+		s.descriptors, _ = process.DescriptorsOf(pid)
 	}
 	s.cpuTotal = s.before + s.cpu
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strconv"
@@ -27,6 +28,7 @@ func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
 			now := b.settings.Load().RestartBudget
 			return pool.Budget{Faults: now.Faults, Per: now.Per}
 		},
+		Limits:       b.limits,
 		Peers:        &s.peers,
 		DrainTimeout: func() time.Duration { return s.config.Load().DrainTimeout },
 		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(c, slot, log) },
@@ -45,9 +47,9 @@ func (s *Supervisor) workerSpec(c BulkheadConfig, slot int, log hclog.Logger) (i
 	if err != nil {
 		return ipc.Spec{}, err
 	}
-	return ipc.Spec{
+	spec := ipc.Spec{
 		Path: path, Args: args, Env: env, SocketDir: s.generation.dir,
-		Conns: c.conns(),
+		Conns: c.conns(), Descriptors: c.hardDescriptors(),
 		Line: func(l process.Line) {
 			line := log.With("slot", slot, "stream", l.Stream)
 			if l.Dropped > 0 {
@@ -57,7 +59,8 @@ func (s *Supervisor) workerSpec(c BulkheadConfig, slot int, log hclog.Logger) (i
 				line.Info("worker output", "line", l.Text, "cut", l.Cut)
 			}
 		},
-	}, nil
+	}
+	return spec, s.confine(&spec, c)
 }
 
 // workerEnv is the environment of c's workers: WORKER_* tells them their
@@ -82,6 +85,13 @@ func workerEnv(c BulkheadConfig) ([]string, error) {
 	if w.BackendConnAge > 0 {
 		set("WORKER_BACKEND_CONN_MAX_AGE", w.BackendConnAge.String())
 	}
+	unlessSet := func(name string, value int64) {
+		if _, set := w.Env[name]; !set && w.EnvFiles[name] == "" && value > 0 {
+			env = append(env, name+"="+strconv.FormatInt(value, 10))
+		}
+	}
+	unlessSet("GOMAXPROCS", int64(w.CPUs))
+	unlessSet("GOMEMLIMIT", c.heapTarget())
 	for name, value := range w.Env {
 		env = append(env, name+"="+value)
 	}
@@ -93,6 +103,26 @@ func workerEnv(c BulkheadConfig) ([]string, error) {
 		env = append(env, name+"="+strings.TrimRight(string(value), "\r\n"))
 	}
 	return env, nil
+}
+
+// heapTarget is GOMEMLIMIT of c's workers, in bytes: 90 % of their limit, so that
+// the collector works harder before anybody else has to act. 0 is no limit.
+func (c BulkheadConfig) heapTarget() int64 {
+	return cmp.Or(c.Worker.Memory, c.Recycle.Memory) / 10 * 9
+}
+
+// hardDescriptors is RLIMIT_NOFILE of c's workers: above the limit at which they
+// are recycled, so that one can still work while it waits for that.
+func (c BulkheadConfig) hardDescriptors() uint64 {
+	return uint64(c.Recycle.Descriptors + c.Recycle.Descriptors/4)
+}
+
+// limits are what the pool recycles by, as they are configured now.
+func (b *Bulkhead) limits() pool.Limits {
+	now := b.settings.Load().Recycle
+	return pool.Limits{
+		Memory: uint64(now.Memory), Descriptors: now.Descriptors, Requests: uint64(now.Requests), Age: now.Age,
+	}
 }
 
 // observe turns what happens in a pool into log lines and metrics.
@@ -115,6 +145,9 @@ func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
 	case pool.Replaced:
 		m.restarts[e.Cause].Inc()
 		b.restartCount.Add(1)
+		if e.Err != nil {
+			log = log.With("why", e.Err)
+		}
 		log.Info("worker replaced, draining", "cause", e.Cause)
 	case pool.StopOverrun:
 		log.Warn("worker did not stop in time and was killed", "stacks", string(e.Stacks))

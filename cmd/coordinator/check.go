@@ -45,9 +45,13 @@ func (c *checkCommand) Run(t *terminal) error {
 		return err
 	}
 	warn(t.stderr, found.Warnings)
-	if err == nil {
-		_, err = fmt.Fprintf(t.stdout, "\nthe configuration is valid\n")
+	if err != nil {
+		return err
 	}
+	if err := writeEnforcement(t.stdout, found.Supervisor); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(t.stdout, "\nthe configuration is valid\n")
 	return err
 }
 

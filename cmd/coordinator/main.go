@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/supervisor"
 )
 
 // grammar is the command line. A command is a struct with its flags and a method
@@ -104,6 +105,9 @@ func exitOf(err error, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "coordinator: %s\n", err)
 	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*supervisor.SettingError](err); ok {
 		return exitUsage
 	}
 	return exitFailed

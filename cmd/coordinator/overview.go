@@ -49,6 +49,9 @@ func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
 		s.put(fmt.Sprintf("%d %s", counts[state], printable(state)), moods[state])
 	}
 	s.WriteByte('\n')
+	if by := enforcement(status); by != "" {
+		fmt.Fprintf(s, "memory limits enforced by: %s\n", printable(string(by)))
+	}
 }
 
 var bulkheadColumns = []column{
@@ -153,6 +156,7 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)
 	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
+	add("limits", limitsText(b.Limits), calm)
 	add("restarts", restartsText(b), calm)
 	return append(notes, ownerNotes(b)...)
 }
@@ -295,7 +299,8 @@ func lasting(since, now time.Time) string {
 }
 
 var workerColumns = []column{
-	{"SLOT", false}, {"STATE", false}, {"FOR", true}, {"PID", true}, {"IN FLIGHT", true}, {"CPU", true}, {"MEMORY", true},
+	{"SLOT", false}, {"STATE", false}, {"FOR", true}, {"PID", true}, {"IN FLIGHT", true}, {"REQUESTS", true},
+	{"CPU", true}, {"MEMORY", true}, {"FILES", true},
 }
 
 // workerCells has - for what a worker that does not run has not, and for what
@@ -313,8 +318,10 @@ func workerCells(w supervisor.WorkerStatus, now time.Time) []cell {
 		known(!w.Since.IsZero(), age(now.Sub(w.Since))),
 		known(w.Pid != 0, strconv.Itoa(w.Pid)),
 		{strconv.Itoa(w.InFlight), calm},
+		{tally(w.Requests), calm},
 		known(w.CPUSeconds > 0, seconds(w.CPUSeconds)),
 		known(w.MemoryBytes > 0, memory(w.MemoryBytes)),
+		known(w.Descriptors > 0, strconv.Itoa(w.Descriptors)),
 	}
 }
 

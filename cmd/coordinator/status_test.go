@@ -21,7 +21,7 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 func workers(n int, state string, since time.Time) []supervisor.WorkerStatus {
 	all := make([]supervisor.WorkerStatus, n)
 	for i := range all {
-		all[i] = supervisor.WorkerStatus{Slot: i, State: state, Pid: 4711 + i, InFlight: 3, Since: since, CPUSeconds: 723.4, MemoryBytes: 38 << 20}
+		all[i] = supervisor.WorkerStatus{Slot: i, State: state, Pid: 4711 + i, InFlight: 3, Since: since, CPUSeconds: 723.4, MemoryBytes: 38 << 20, Descriptors: 41, Requests: 182_003}
 	}
 	return all
 }
@@ -40,6 +40,8 @@ func night() supervisor.Status {
 	idle.InFlight, idle.RequestsPerSecond, idle.P50Seconds, idle.P99Seconds = 0, 0, 0, 0
 
 	orders := well("orders")
+	orders.Limits = supervisor.LimitsStatus{MemoryBytes: 512 << 20, SoftMemoryBytes: 400 << 20, Descriptors: 2048, Requests: 1_000_000,
+		AgeSeconds: 86400, Enforcement: supervisor.EnforcedByCgroup2}
 	orders.State, orders.Why = "degraded", "1 of 2 workers ready, breaker open"
 	orders.Workers[1] = supervisor.WorkerStatus{Slot: 1, State: "quarantined", Since: ago(12 * time.Second), Why: "5 faults in 60s, the last: exit code 2"}
 	orders.InFlight, orders.QueueDepth, orders.QueueOldestSeconds = 32, 16, 0.94
@@ -84,6 +86,7 @@ func widest() supervisor.Status {
 	for i := range b.Workers {
 		w := &b.Workers[i]
 		w.Pid, w.InFlight, w.CPUSeconds, w.MemoryBytes = 4194304, 9999, 1e8, 512<<30
+		w.Descriptors, w.Requests = 1048576, 1<<40
 		w.Why, w.Version = fmt.Sprintf("exit code %d: \x1b[2Jpanic: runtime error:\nindex out of range", i/3), "v0.0.0-20260817212433-ac3dfec99bb1+dirty"
 	}
 	b.Workers = append(b.Workers[:8:8], b.Workers[55:]...)
@@ -219,6 +222,9 @@ func TestUnits(t *testing.T) {
 		rate(9999):                                     "9999",
 		rate(9999.6):                                   "10.0k",
 		rate(99_960):                                   "100k",
+		tally(0) + " " + tally(9999):                   "0 9999",
+		tally(10_000) + " " + tally(9_999_499):         "10k 9999k",
+		tally(9_999_500) + " " + tally(1<<40):          "10M 1100G",
 		memory(0):                                      "0.0MiB",
 		memory(10 << 20):                               "10MiB",
 		memory(1<<30 - 1):                              "1.0GiB",

@@ -70,6 +70,15 @@ func rate(n float64) string {
 	return fmt.Sprintf("%.0fk", n/1e3)
 }
 
+// tally is what has been counted, in at most four columns up to 9999 trillion.
+func tally(n uint64) string {
+	unit := 0
+	for n > 9999 && unit < 4 {
+		n, unit = (n+500)/1000, unit+1
+	}
+	return strings.TrimRight(fmt.Sprintf("%d%c", n, " kMGT"[unit]), " ")
+}
+
 // memory is a number of bytes.
 func memory(bytes uint64) string {
 	switch mib := float64(bytes) / (1 << 20); {

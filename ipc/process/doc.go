@@ -16,8 +16,8 @@
 // Its end is seen without a blocked thread per child (the pidfd sits in the
 // runtime's poller), leftovers of its group are killed before it is reaped, and
 // Done closes right after: a grandchild that holds stdout open delays nothing.
-// A descendant that leaves the group (setsid) is out of reach: only a cgroup or
-// a pid namespace holds those.
+// A descendant that leaves the group (setsid) is out of reach, unless Spec.Group
+// holds it: that is killed as a whole.
 //
 // Whatever it prints is read at once, so it never blocks in write, and never
 // parsed. Lines are cut at MaxLine bytes, made harmless, limited in rate, and
@@ -31,7 +31,7 @@
 //
 // Start returns once exec has succeeded. Then, when the process ends for
 // whatever reason: SIGKILL to its group, reap, Done closes, State and Err are
-// set; what its pipes still hold is read for at most 250 ms; the last lines go
+// set; Spec.Group is emptied and removed; what its pipes still hold is read for at most 250 ms; the last lines go
 // to the sink; descriptors are closed; Drained closes. After Drained nothing of
 // the process is left in the parent.
 //

@@ -7,12 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func sysProcAttr(pidfd *int) *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{
+func sysProcAttr(pidfd *int, birthplace *os.File) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{
 		Setpgid:   true,
 		Pdeathsig: syscall.SIGKILL,
 		PidFD:     pidfd,
 	}
+	if birthplace != nil {
+		attr.UseCgroupFD, attr.CgroupFD = true, int(birthplace.Fd())
+	}
+	return attr
 }
 
 // exitWatch waits for the end of one process without reaping it.

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"os"
 	"syscall"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 )
 
 // Without a parent-death signal the lifeline alone ends orphans.
-func sysProcAttr(*int) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+func sysProcAttr(*int, *os.File) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 // exitWatch waits for the end of one process without reaping it, at the price of
 // a thread.

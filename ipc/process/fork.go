@@ -48,7 +48,7 @@ func (f *forker) run() {
 	for r := range f.requests {
 		f.forking.Lock()
 		r.pidfd = -1
-		r.proc, r.err = os.StartProcess(r.launch.spec.Path, r.launch.argv(), r.launch.attr(&r.pidfd))
+		r.proc, r.err = r.launch.fork(&r.pidfd)
 		if r.err == nil {
 			f.mu.Lock()
 			f.own[r.proc.Pid] = r.proc

@@ -25,9 +25,11 @@ type Process struct {
 	lifeline  *os.File // may be nil
 	output    *output
 	handshake *handshake
+	group     Group // may be nil
 
-	mu     sync.Mutex // held across signalling the group, and across reaping
-	reaped bool
+	mu         sync.Mutex // held across signalling the group, and across reaping
+	reaped     bool
+	overMemory bool // killed for that
 
 	done    chan struct{}
 	drained chan struct{}
@@ -41,11 +43,12 @@ type Process struct {
 // Errors wrap what the kernel said: fs.ErrNotExist, fs.ErrPermission,
 // syscall.ENOEXEC, syscall.ETXTBSY, context.DeadlineExceeded.
 func Start(ctx context.Context, spec Spec) (*Process, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("process: start %s: %w", spec.Path, err)
-	}
 	l, err := open(spec)
 	if err != nil {
+		return nil, fmt.Errorf("process: start %s: %w", spec.Path, err)
+	}
+	if err := ctx.Err(); err != nil {
+		l.close()
 		return nil, fmt.Errorf("process: start %s: %w", spec.Path, err)
 	}
 	var p *Process
@@ -64,6 +67,13 @@ func Start(ctx context.Context, spec Spec) (*Process, error) {
 		}
 		return nil, fmt.Errorf("process: start %s: %w", spec.Path, err)
 	}
+	if spec.Group != nil && l.birthplace == nil {
+		if err := spec.Group.Add(p.pid); err != nil {
+			_ = p.KillGroup()
+			<-p.drained
+			return nil, fmt.Errorf("process: start %s: %w", spec.Path, err)
+		}
+	}
 	return p, nil
 }
 
@@ -80,18 +90,27 @@ func begin(r *fork) *Process {
 		proc:      r.proc,
 		lifeline:  l.lifeline,
 		handshake: newHandshake(),
+		group:     l.spec.Group,
 		done:      make(chan struct{}),
 		drained:   make(chan struct{}),
 	}
 	p.output = startOutput(l, p.handshake)
-	go p.watch(newExitWatch(p.pid, r.pidfd))
+	go p.watch(newExitWatch(p.pid, r.pidfd), l.spec.Memory)
 	return p
 }
 
 // watch owns the process: it waits for its end and tidies up.
-func (p *Process) watch(w *exitWatch) {
+func (p *Process) watch(w *exitWatch, memory uint64) {
+	var guard sync.WaitGroup
+	if memory > 0 {
+		guard.Go(func() { p.guardMemory(memory) })
+	}
 	p.reap(w.wait())
 	close(p.done)
+	guard.Wait()
+	if p.group != nil {
+		_ = p.group.Close() // first: what is left in it may hold the output open
+	}
 	p.output.finish(drainTime)
 	if p.lifeline != nil {
 		p.lifeline.Close()
@@ -112,6 +131,7 @@ func (p *Process) reap(waitErr error) {
 	p.reaped = true
 	children.forget(p.proc, p.pid)
 	p.state = stateOf(ps, errors.Join(waitErr, err))
+	p.state.OutOfMemory = p.state.Signal == syscall.SIGKILL && (p.overMemory || p.group != nil && p.group.OOMKilled())
 }
 
 // Pid is the process number. It is for logs and for reading /proc; after Done it

@@ -4,9 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 )
 
-// Spec says what to run. Start keeps nothing of it but Line.
+// Spec says what to run. Start keeps nothing of it but Line and Group.
 type Spec struct {
 	// Path is the binary, as execve(2) takes it: PATH is not searched, and a
 	// relative path counts from Dir.
@@ -26,6 +27,14 @@ type Spec struct {
 	// a nil entry of ExtraFiles, or the first after them. 0 is none.
 	Lifeline int
 
+	// Group holds the child from its first instruction to its end; nil is none.
+	// It belongs to Start, also when that fails.
+	Group Group
+	// Memory is how much anonymous memory (RssAnon, in bytes) the child may have:
+	// it is looked at every 250 ms and killed above that. Its descendants are not
+	// looked at. 0 is no limit.
+	Memory uint64
+
 	// Line is the sink for what the child prints, called from one goroutine at a
 	// time. It may be slow: the child is not held up, lines are dropped and
 	// counted instead. It must return in the end, because Drained waits for it.
@@ -43,6 +52,7 @@ type launch struct {
 	files                    []*os.File // the child's, by number
 	theirs                   []*os.File // those of files that this package opened
 	stdout, stderr, lifeline *os.File   // ours; lifeline may be nil
+	birthplace               *os.File   // directory of the group; nil: it is added later
 }
 
 func open(spec Spec) (_ *launch, err error) {
@@ -63,6 +73,14 @@ func open(spec Spec) (_ *launch, err error) {
 		return nil, err
 	}
 	l.give(stdin)
+	if spec.Group != nil {
+		if l.birthplace, err = spec.Group.Open(); err != nil {
+			return nil, err
+		}
+		if l.birthplace != nil {
+			l.theirs = append(l.theirs, l.birthplace)
+		}
+	}
 	if l.stdout, err = l.pipeFrom(); err != nil {
 		return nil, err
 	}
@@ -123,7 +141,18 @@ func (l *launch) attr(pidfd *int) *os.ProcAttr {
 	if env == nil {
 		env = []string{} // to os.StartProcess nil means the parent's
 	}
-	return &os.ProcAttr{Dir: l.spec.Dir, Env: env, Files: l.files, Sys: sysProcAttr(pidfd)}
+	return &os.ProcAttr{Dir: l.spec.Dir, Env: env, Files: l.files, Sys: sysProcAttr(pidfd, l.birthplace)}
+}
+
+// fork starts the child. Where the kernel, or a seccomp profile, does not know
+// clone3(2) it cannot be born into its group.
+func (l *launch) fork(pidfd *int) (*os.Process, error) {
+	proc, err := os.StartProcess(l.spec.Path, l.argv(), l.attr(pidfd))
+	if l.birthplace != nil && errors.Is(err, syscall.ENOSYS) {
+		l.birthplace = nil
+		proc, err = os.StartProcess(l.spec.Path, l.argv(), l.attr(pidfd))
+	}
+	return proc, err
 }
 
 // closeTheirs closes the child's ends, once it has them: the parent's reads end
@@ -135,11 +164,15 @@ func (l *launch) closeTheirs() {
 	l.theirs = nil
 }
 
+// close undoes open, and ends the group that no process has come to.
 func (l *launch) close() {
 	l.closeTheirs()
 	for _, f := range []*os.File{l.stdout, l.stderr, l.lifeline} {
 		if f != nil {
 			f.Close()
 		}
+	}
+	if l.spec.Group != nil {
+		_ = l.spec.Group.Close()
 	}
 }

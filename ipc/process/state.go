@@ -14,6 +14,9 @@ type State struct {
 	Signal syscall.Signal // what killed it; 0 when it exited
 	Core   bool           // a core was dumped
 
+	// OutOfMemory: it was killed for its memory, by its group or by Spec.Memory.
+	OutOfMemory bool
+
 	User, System time.Duration // CPU time, waited-for descendants included
 
 	// Unknown is why the rest could not be learned: somebody else reaped the
@@ -28,6 +31,8 @@ func (s State) String() string {
 	switch {
 	case s.Unknown != nil:
 		return "unknown: " + s.Unknown.Error()
+	case s.OutOfMemory:
+		return "out of memory: killed at its limit"
 	case s.Signal != 0 && s.Core:
 		return fmt.Sprintf("signal: %v (core dumped)", s.Signal)
 	case s.Signal != 0:

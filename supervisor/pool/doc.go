@@ -19,6 +19,15 @@
 // restart bypasses it. Nothing here ever escalates: the worst that a pool can
 // become is quarantined, and that is an answer, not an exit.
 //
+// # Limits
+//
+// A worker that reaches one of its Limits is worn: its slot takes the pool's
+// token, starts a new worker, and retires the old one as an operator's restart
+// would. The token comes back when the old worker has ended, so one worker of a
+// pool recycles at a time, however many are worn. That is no fault and costs no
+// budget. When the new worker does not start, the old one goes on. A worker that
+// is killed for its memory is a fault like any other end, with a cause of its own.
+//
 // Who loses its worker keeps its requests where it can: one that ended has none,
 // one that misses its probes fails them at once, so that they can go elsewhere,
 // and one that requests complain about takes no more and drains.

@@ -19,6 +19,7 @@ import (
 func TestHammer(t *testing.T) {
 	s := open(t, 3, func(c *pool.Config) {
 		c.Budget = func() pool.Budget { return pool.Budget{Faults: 1000, Per: time.Minute} }
+		c.Limits = func() pool.Limits { return pool.Limits{Requests: 200, Age: 2 * time.Second} }
 	})
 	s.await(10*time.Second, pool.Ready)
 	var (
@@ -84,7 +85,7 @@ func TestHammer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(500))*time.Millisecond)
 		defer cancel()
 		err := s.Resize(ctx, 1+rand.IntN(4))
-		if _, killed := errors.AsType[*process.ExitError](err); err != nil && ctx.Err() == nil && !killed {
+		if _, died := errors.AsType[*process.ExitError](err); err != nil && !died && ctx.Err() == nil { // killed while it drained
 			t.Errorf("resize: %v", err)
 		}
 	})
@@ -107,6 +108,8 @@ func TestHammer(t *testing.T) {
 	}
 	s.await(5*time.Second, pool.Ready)
 	t.Logf("%d answered, %d lost with their workers, %d found none; %d workers", answered.Load(), lost.Load(), empty.Load(), len(s.seen(pool.Started)))
+	recycled := s.replaced(pool.CauseAge)
+	s.until(10*time.Second, "recycled: nobody has kept the token", func() bool { return s.replaced(pool.CauseAge) > recycled })
 	if answered.Load() == 0 {
 		t.Error("nothing was answered")
 	}

@@ -23,6 +23,7 @@ func (p *Pool) Lease(not Lease) (Lease, error) {
 		return Lease{}, p.whyNone()
 	}
 	best.leases++
+	best.requests.Add(1)
 	return Lease{p, best}, nil
 }
 

@@ -109,7 +109,48 @@ func handler() http.Handler {
 			time.Sleep(5 * time.Millisecond)
 		}
 	})
+	mux.HandleFunc("/leak", func(w http.ResponseWriter, r *http.Request) {
+		leak(4 << 20)
+		fmt.Fprint(w, os.Getpid())
+	})
+	mux.HandleFunc("/eat", func(w http.ResponseWriter, r *http.Request) { // until it is killed
+		note("hanging-"+r.FormValue("id"), "")
+		for r.Context().Err() == nil {
+			leak(8 << 20)
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	mux.HandleFunc("/files", func(w http.ResponseWriter, r *http.Request) {
+		for range 20 {
+			f, err := os.Open(os.DevNull)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			leaks.Lock()
+			leaks.files = append(leaks.files, f)
+			leaks.Unlock()
+		}
+		fmt.Fprint(w, os.Getpid())
+	})
 	return mux
+}
+
+// leaks are what a worker never gives back.
+var leaks struct {
+	sync.Mutex
+	memory [][]byte
+	files  []*os.File
+}
+
+func leak(bytes int) {
+	b := make([]byte, bytes)
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+	leaks.Lock()
+	defer leaks.Unlock()
+	leaks.memory = append(leaks.memory, b)
 }
 
 // site is a pool under test, and what is seen of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,13 @@ type member struct {
 	accused chan struct{} // closed when requests have complained enough
 	lost    chan struct{} // closed when it is no good any more, or has ended
 
+	since    time.Time
+	share    float64       // of its limits
+	requests atomic.Uint64 // that it was leased for
+	worn     chan struct{} // closed when it has reached one of them
+	wornBy   Cause         // written by watch before worn closes
+	wornWhy  error
+
 	resting context.Context // ends when its end is awaited: no more probes
 	rest    context.CancelFunc
 
@@ -47,7 +55,10 @@ type member struct {
 }
 
 func newMember(s *slot, w *ipc.Worker) *member {
-	m := &member{slot: s, worker: w, accused: make(chan struct{}), lost: make(chan struct{})}
+	m := &member{
+		slot: s, worker: w, accused: make(chan struct{}), lost: make(chan struct{}),
+		since: time.Now(), share: newShare(), worn: make(chan struct{}),
+	}
 	m.resting, m.rest = context.WithCancel(context.Background())
 	return m
 }
@@ -65,7 +76,7 @@ func (m *member) watch() {
 		case <-m.resting.Done():
 			return
 		case <-m.worker.Exited():
-			m.lose(CauseExit, exitError(m.worker))
+			m.lose(exitCause(m.worker), exitError(m.worker))
 			<-m.worker.Done()
 			return
 		case <-accused:
@@ -77,6 +88,7 @@ func (m *member) watch() {
 				trimmed = now
 				m.worker.Trim(now)
 			}
+			m.examine(now)
 		}
 		err := m.probe()
 		if err == nil {
@@ -228,6 +240,13 @@ func (m *member) drain(ctx context.Context) error {
 	stop, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return m.worker.Stop(stop)
+}
+
+func exitCause(w *ipc.Worker) Cause {
+	if w.OutOfMemory() {
+		return CauseOOM
+	}
+	return CauseExit
 }
 
 func exitError(w *ipc.Worker) error {

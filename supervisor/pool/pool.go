@@ -19,6 +19,9 @@ type Config struct {
 	Spec func(slot int) (ipc.Spec, error)
 	// Budget is that of each slot; it is asked at each fault.
 	Budget func() Budget
+	// Limits are those of each worker; they are asked at each look. Nil: there
+	// are none.
+	Limits func() Limits
 	// DrainTimeout is how long the requests of a worker that was replaced, or
 	// whose slot goes, may still take; it is asked each time.
 	DrainTimeout func() time.Duration
@@ -44,6 +47,7 @@ type Pool struct {
 	config    Config
 	starting  chan struct{}  // holds a token while a worker starts: one at a time
 	operating chan struct{}  // holds a token: one Restart, Resize or Stop at a time
+	recycling chan struct{}  // holds a token until a worker that reached a limit has ended
 	running   sync.WaitGroup // every goroutine of the pool
 	tried     chan struct{}  // closed when each slot of New had its first attempt
 
@@ -66,7 +70,7 @@ func New(c Config) *Pool {
 	p := &Pool{
 		config:   c,
 		starting: make(chan struct{}, 1), operating: make(chan struct{}, 1),
-		tried: make(chan struct{}),
+		recycling: make(chan struct{}, 1), tried: make(chan struct{}),
 	}
 	p.starts, p.endStarts = context.WithCancelCause(context.Background())
 	p.drains, p.cutDrains = context.WithCancel(context.Background())

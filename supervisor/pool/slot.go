@@ -29,6 +29,7 @@ type slot struct {
 	again    bool               // a restart wants another one after it
 	launched chan launch
 	waiting  []chan error // who asked for a restart that is under way
+	recycle  recycle
 }
 
 // launch is the outcome of a start.
@@ -93,9 +94,14 @@ func (s *slot) run() {
 		case l := <-s.launched:
 			s.arrived(l)
 		case <-s.timer.C:
-			s.launch()
+			s.rested()
 		case <-s.lost():
 			s.mourn()
+		case <-s.worn():
+			s.recycle.due = true
+		case s.turn() <- struct{}{}:
+			s.recycle.token = true
+			s.launch()
 		}
 	}
 }
@@ -126,7 +132,7 @@ func (s *slot) restart(reply chan error) {
 	s.waiting = append(s.waiting, reply)
 	s.record.forgive()
 	s.note("")
-	s.timer.Stop()
+	s.unschedule()
 	if s.abort == nil {
 		s.launch()
 		return
@@ -156,6 +162,7 @@ func (s *slot) arrived(l launch) {
 	case s.member != nil: // it goes on
 		s.note(l.err.Error())
 		s.pool.observe(Event{Slot: s.number, Kind: Faulted, Cause: CauseStart, Err: l.err})
+		s.postpone()
 	default:
 		s.fault(CauseStart, 0, l.err)
 	}
@@ -163,6 +170,7 @@ func (s *slot) arrived(l launch) {
 		s.launch()
 		return
 	}
+	s.giveBack()
 	s.answer(l.err)
 	s.firstTry()
 }
@@ -202,15 +210,32 @@ func (s *slot) serve(l launch) {
 	p.running.Go(m.watch)
 	p.observe(Event{Slot: s.number, Pid: l.worker.Pid(), Kind: Started, Took: l.took})
 	if old != nil {
-		p.observe(Event{Slot: s.number, Pid: old.worker.Pid(), Kind: Replaced, Cause: CauseOperator})
-		s.retire(old)
+		s.succeed(old)
 	}
 }
 
+// succeed retires the worker that a new one has replaced. A recycling keeps the
+// pool's token until the old worker has ended.
+func (s *slot) succeed(old *member) {
+	e := Event{Slot: s.number, Pid: old.worker.Pid(), Kind: Replaced, Cause: CauseOperator}
+	if s.recycle.due && len(s.waiting) == 0 {
+		e.Cause, e.Err = old.wornBy, old.wornWhy
+	}
+	s.pool.observe(e)
+	token := s.recycle.token
+	s.recycle = recycle{}
+	s.retire(old, func() {
+		if token {
+			<-s.pool.recycling
+		}
+	})
+}
+
 // retire drains and stops a worker that is no longer in service, aside.
-func (s *slot) retire(m *member) {
+func (s *slot) retire(m *member, then func()) {
 	p := s.pool
 	p.running.Go(func() {
+		defer then()
 		ctx, cancel := context.WithTimeout(p.drains, p.config.DrainTimeout())
 		defer cancel()
 		_ = m.end(ctx) // observed
@@ -221,13 +246,15 @@ func (s *slot) retire(m *member) {
 // or hangs is its watch's; another drains.
 func (s *slot) mourn() {
 	m := s.member
+	s.unschedule()
+	s.recycle.due = false // a start that is under way keeps its token
 	s.pool.mu.Lock()
 	s.member = nil
 	s.status.State, s.status.Pid = Starting, 0 // fault says what it is
 	s.pool.mu.Unlock()
 	cause, err := m.loss()
 	if cause == CauseProtocol {
-		s.retire(m)
+		s.retire(m, func() {})
 	}
 	s.fault(cause, m.worker.Pid(), err)
 }
@@ -260,6 +287,12 @@ func (s *slot) fault(cause Cause, pid int, err error) {
 	}
 }
 
+// unschedule ends every wait for the timer.
+func (s *slot) unschedule() {
+	s.timer.Stop()
+	s.recycle.waits = false
+}
+
 func (s *slot) setState(state State, wait time.Duration) {
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
@@ -286,6 +319,7 @@ func (s *slot) quit(drain context.Context) (err error) {
 			l.worker.Kill()
 		}
 	}
+	s.giveBack()
 	s.firstTry()
 	if m := s.member; m != nil {
 		s.setState(Draining, 0)

@@ -16,14 +16,16 @@ const (
 
 // Status of a slot.
 type Status struct {
-	Slot    int
-	State   State
-	Pid     int // of the worker that serves; 0: none
-	Leases  int
-	Since   time.Time // of the state
-	Until   time.Time // of the next start, in Backoff and Quarantined
-	Why     string    // the last fault; empty: there was none since the operator's last restart
-	Version string
+	Slot   int
+	State  State
+	Pid    int // of the worker that serves; 0: none
+	Leases int
+	// Requests is how many the worker that serves was leased for.
+	Requests uint64
+	Since    time.Time // of the state
+	Until    time.Time // of the next start, in Backoff and Quarantined
+	Why      string    // the last fault; empty: there was none since the operator's last restart
+	Version  string
 }
 
 // Status is that of every slot, in order.
@@ -35,6 +37,7 @@ func (p *Pool) Status() []Status {
 		list[i] = s.status
 		if s.member != nil {
 			list[i].Leases = s.member.leases
+			list[i].Requests = s.member.requests.Load()
 		}
 	}
 	return list
@@ -63,11 +66,21 @@ const (
 	CauseUnresponsive Cause = "unresponsive" // it missed its probes
 	CauseProtocol     Cause = "protocol"     // unreachable, or repeated violations
 	CauseOperator     Cause = "operator"     // a restart was asked for
+	CauseOOM          Cause = "oom"          // killed for its memory
+
+	// It reached one of its Limits.
+	CauseMemory      Cause = "memory"
+	CauseDescriptors Cause = "descriptors"
+	CauseRequests    Cause = "requests"
+	CauseAge         Cause = "age"
 )
 
 // Causes is every Cause.
 func Causes() []Cause {
-	return []Cause{CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseOperator}
+	return []Cause{
+		CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseOperator, CauseOOM,
+		CauseMemory, CauseDescriptors, CauseRequests, CauseAge,
+	}
 }
 
 // Event is something that happened to a slot.
@@ -76,7 +89,7 @@ type Event struct {
 	Pid   int
 	Kind  Kind
 	Cause Cause         // of Replaced and Faulted
-	Err   error         // of Faulted: how the worker ended, or why it did not start
+	Err   error         // of Faulted: how the worker ended, or why it did not start; of Replaced: the limit it reached
 	Took  time.Duration // of Started
 	Wait  time.Duration // of Faulted: until the next start
 	// Stacks of a worker that had to be killed, when it still told them.

@@ -25,14 +25,20 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		Worker:        s.workerConfig(b),
 		Workers:       int(b.Workers),
 		RestartBudget: supervisor.RestartBudget{Faults: b.RestartBudget.faults, Per: b.RestartBudget.per},
-		Limit:         limit,
-		Queue:         queue,
-		QueueTimeout:  time.Duration(b.QueueTimeout),
-		UpgradeLimit:  upgrades,
-		MaxBody:       int64(b.MaxBody),
-		Timeout:       time.Duration(b.Timeout),
-		IdleTimeout:   time.Duration(b.IdleTimeout),
-		MaxDuration:   time.Duration(b.MaxDuration),
+		Recycle: supervisor.RecycleLimits{
+			Memory:      int64(b.MemorySoft),
+			Descriptors: int(b.Descriptors),
+			Requests:    int64(b.MaxRequests),
+			Age:         time.Duration(b.MaxAge),
+		},
+		Limit:        limit,
+		Queue:        queue,
+		QueueTimeout: time.Duration(b.QueueTimeout),
+		UpgradeLimit: upgrades,
+		MaxBody:      int64(b.MaxBody),
+		Timeout:      time.Duration(b.Timeout),
+		IdleTimeout:  time.Duration(b.IdleTimeout),
+		MaxDuration:  time.Duration(b.MaxDuration),
 		Breaker: breaker.Settings{
 			Window:       time.Duration(b.BreakerWindow),
 			MinCalls:     minCalls,
@@ -76,6 +82,13 @@ func (s *scope) workerConfig(b *bulkhead) supervisor.WorkerConfig {
 		BackendConnAge: time.Duration(b.BackendConnAge),
 		Env:            map[string]string{},
 		EnvFiles:       map[string]string{},
+		Memory:         int64(b.Memory),
+		MemoryRequired: b.MemoryEnforce == "required",
+	}
+	if b.CPUs == nil {
+		s.derive("CPUS", "cores", "")
+	} else {
+		w.CPUs = int(*b.CPUs)
 	}
 	for _, key := range s.envKeys[s.bulkhead] {
 		s.workerEnv(&w, key)

@@ -71,6 +71,35 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}
 	s.checkBreaker(c)
+	s.checkLimits(c)
+}
+
+// leastMemory leaves room for the binary, which a control group counts too, and
+// for a few requests: far below it a worker would be replaced over and over.
+const leastMemory = 32 << 20
+
+// checkLimits refuses those that workers would reach without being at fault.
+func (s *scope) checkLimits(c supervisor.BulkheadConfig) {
+	hard, soft := c.Worker.Memory, c.Recycle.Memory
+	atLeast := func(key string, bytes int64) {
+		if bytes > 0 && bytes < leastMemory && s.fine(key) {
+			s.fail(key, "leaves a worker no room to work; want off or at least %dMiB", leastMemory>>20)
+		}
+	}
+	atLeast("MEMORY_SOFT", soft)
+	atLeast("MEMORY", hard)
+	if s.fine("MEMORY", "MEMORY_SOFT") && hard > 0 && soft >= hard {
+		s.fail("MEMORY_SOFT", "would never be reached: %sMEMORY=%s comes first; want less", s.prefix, s.effective("MEMORY").value)
+	}
+	if c.Worker.MemoryRequired && hard == 0 && s.fine("MEMORY", "MEMORY_ENFORCE") {
+		s.warn("MEMORY_ENFORCE", "has no effect: %sMEMORY is off", s.prefix)
+	}
+	// A request takes a connection from the supervisor and one to the backend, one
+	// worker may have them all, and some are recycled at three quarters.
+	needs := (2*(c.Limit+c.UpgradeLimit) + 64) * 4 / 3
+	if s.fine("DESCRIPTORS", "LIMIT", "UPGRADE_LIMIT") && c.Recycle.Descriptors > 0 && c.Recycle.Descriptors < needs {
+		s.fail("DESCRIPTORS", "the requests that %sLIMIT and UPGRADE_LIMIT let in could need so many; want off or at least %d", s.prefix, needs)
+	}
 }
 
 func (s *scope) checkBreaker(c supervisor.BulkheadConfig) {

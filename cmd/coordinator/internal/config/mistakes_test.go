@@ -59,6 +59,15 @@ func TestMistakes(t *testing.T) {
 		{o + "BREAKER_MODE", "off", nil, `want one of auto, open, closed, observe`},
 		{o + "RESTART_BUDGET", "5", nil, `want FAULTS/DURATION`},
 		{o + "RESTART_BUDGET", "0/60s", nil, `both above 0`},
+		{o + "MEMORY", "1MB", nil, `leaves a worker no room to work; want off or at least 32MiB`},
+		{o + "MEMORY", "lots", nil, `want off or a number of bytes above 0, such as 256MiB`},
+		{o + "MEMORY_SOFT", "1MB", nil, `want off or at least 32MiB`},
+		{o + "MEMORY_SOFT", "512MiB", map[string]string{o + "MEMORY": "512MiB"}, `would never be reached: BULKHEAD_ORDERS_MEMORY=512MiB comes first`},
+		{o + "MEMORY_ENFORCE", "yes", nil, `want one of best-effort, required`},
+		{o + "DESCRIPTORS", "255", nil, `LIMIT and UPGRADE_LIMIT let in could need so many; want off or at least 256`},
+		{o + "MAX_REQUESTS", "0", nil, `want off or a whole number from 1`},
+		{o + "MAX_AGE", "3600", nil, `a number without a unit; want off or a duration above 0`},
+		{o + "CPUS", "0", nil, `want a whole number from 1`},
 		{o + "HOST_HEADER", "keep", nil, `want one of backend, preserve`},
 		{o + "PATH", "loose", nil, `want one of strict, raw`},
 		{o + "FALLBACK", "stale", nil, `="stale": want none: this version has no fallback`},
@@ -228,6 +237,7 @@ func TestWarnings(t *testing.T) {
 		{o + "WORKERS", "33", "some of them are always idle"},
 		{o + "BREAKER_SLOW_CALL", "31s", "has no effect on waiting calls"},
 		{o + "BREAKER_SLOW_RATIO", "0.5", "BREAKER_SLOW_CALL is off"},
+		{o + "MEMORY_ENFORCE", "required", "has no effect: BULKHEAD_ORDERS_MEMORY is off"},
 		{o + "STRIP_PREFIX", "/shop", "no route of the bulkhead leads there"},
 	} {
 		c := load(t, map[string]string{test.variable: test.value})

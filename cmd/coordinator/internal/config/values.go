@@ -53,6 +53,25 @@ func (c *countOrOff) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// A tallyOrOff is a whole number of what adds up over a long time, at least 1, or
+// 0 for "off".
+type tallyOrOff int64
+
+func (c *tallyOrOff) UnmarshalText(text []byte) error {
+	const most = 1_000_000_000_000
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	if string(text) == off {
+		n, err = 0, nil
+	} else if n < 1 || n > most {
+		err = strconv.ErrRange
+	}
+	if err != nil {
+		return fmt.Errorf("want off or a whole number from 1 to %d", int64(most))
+	}
+	*c = tallyOrOff(n)
+	return nil
+}
+
 // off is how a limit is written that there is to be none of.
 const off = "off"
 
@@ -142,6 +161,22 @@ func (s *size) UnmarshalText(text []byte) error {
 		return nil
 	}
 	return errors.New("want a number of bytes above 0, such as 512, 64KiB, 10MB or 1GiB")
+}
+
+// A sizeOrOff is a number of bytes, at least 1, or 0 for "off".
+type sizeOrOff int64
+
+func (s *sizeOrOff) UnmarshalText(text []byte) error {
+	*s = 0
+	if string(text) == off {
+		return nil
+	}
+	var bytes size
+	if bytes.UnmarshalText(text) != nil {
+		return errors.New("want off or a number of bytes above 0, such as 256MiB or 1GiB")
+	}
+	*s = sizeOrOff(bytes)
+	return nil
 }
 
 // A ratio is above 0 and at most 1.

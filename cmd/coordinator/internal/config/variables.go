@@ -53,6 +53,14 @@ type bulkhead struct {
 	MaxDuration   spanOrOff    `env:"MAX_DURATION" envDefault:"off" doc:"the whole exchange"`
 	RestartBudget budget       `env:"RESTART_BUDGET" envDefault:"5/60s" doc:"FAULTS/DURATION of one slot that quarantine it"`
 
+	MemorySoft    sizeOrOff  `env:"MEMORY_SOFT" envDefault:"off" doc:"memory at which a worker is recycled: a new one takes its place, it finishes what it has"`
+	Memory        sizeOrOff  `env:"MEMORY" envDefault:"off" doc:"memory beyond which a worker is killed, by the kernel where it can"`
+	MemoryEnforce string     `env:"MEMORY_ENFORCE" envDefault:"best-effort" oneof:"best-effort,required" doc:"required: run refuses to start where no control group can be used"`
+	Descriptors   countOrOff `env:"DESCRIPTORS" envDefault:"off" doc:"open files at which a worker is recycled; the kernel refuses more than a quarter above it"`
+	MaxRequests   tallyOrOff `env:"MAX_REQUESTS" envDefault:"off" doc:"requests at which a worker is recycled"`
+	MaxAge        spanOrOff  `env:"MAX_AGE" envDefault:"off" doc:"age at which a worker is recycled"`
+	CPUs          *count     `env:"CPUS" unset:"cores" doc:"CPUs a worker computes on at a time (GOMAXPROCS)"`
+
 	BackendCA      string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
 	BackendCert    string `env:"BACKEND_CERT" doc:"PEM file: our certificate towards the backend"`
 	BackendKey     string `env:"BACKEND_KEY" doc:"PEM file: the key of BACKEND_CERT"`
