@@ -39,7 +39,7 @@ func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 		},
 		RequestsPerSecond: b.stats.rate(now, served, latency.Count()),
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
-		Refused: b.stats.refusedLastMinute(now),
+		Refused: b.stats.refusedLastMinute(now), Poisoned: b.poison.refused(now),
 	}
 	workers := b.pool.Load().Status()
 	out.State, out.Why = b.health(workers)
@@ -47,7 +47,7 @@ func (b *Bulkhead) status(now time.Time) BulkheadStatus {
 	for i, w := range workers {
 		out.Workers = append(out.Workers, WorkerStatus{
 			Slot: w.Slot, State: string(w.State), Pid: w.Pid, InFlight: w.Leases, Since: w.Since, Why: w.Why, Version: w.Version,
-			CPUSeconds: used[i].cpu.Seconds(), MemoryBytes: used[i].memory,
+			CPUSeconds: used[i].cpu.Seconds(), MemoryBytes: used[i].memory, Evidence: w.Evidence,
 		})
 	}
 	return out

@@ -39,6 +39,8 @@ type BulkheadStatus struct {
 	P50Seconds        float64        `json:"p50_seconds"`
 	P99Seconds        float64        `json:"p99_seconds"`
 	Refused           map[string]int `json:"refused"` // in the last minute, by reason
+
+	Poisoned []PoisonStatus `json:"poisoned"` // refused, because workers died with them
 }
 
 // WorkerStatus is one slot.
@@ -53,6 +55,18 @@ type WorkerStatus struct {
 	// CPUSeconds and MemoryBytes (RssAnon) of the process, where the system tells.
 	CPUSeconds  float64 `json:"cpu_seconds,omitempty"`
 	MemoryBytes uint64  `json:"memory_bytes,omitempty"`
+	// Evidence is the file with what the last worker of the slot looked like when
+	// it was given up.
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// PoisonStatus is a request that is refused as poison_request.
+type PoisonStatus struct {
+	Fingerprint string    `json:"fingerprint"` // for forgive; another one after a restart of the supervisor
+	Method      string    `json:"method"`
+	Path        string    `json:"path"` // without the query
+	Deaths      int       `json:"deaths"`
+	Since       time.Time `json:"since"`
 }
 
 // BreakerStatus is a bulkhead's breaker.
