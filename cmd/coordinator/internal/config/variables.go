@@ -51,6 +51,7 @@ type bulkhead struct {
 	Timeout       span         `env:"TIMEOUT" envDefault:"30s" doc:"until the answer's head is there, queue wait included"`
 	IdleTimeout   span         `env:"IDLE_TIMEOUT" envDefault:"60s" doc:"between two bytes of a body, either way"`
 	MaxDuration   spanOrOff    `env:"MAX_DURATION" envDefault:"off" doc:"the whole exchange"`
+	SlowLog       spanOrOff    `env:"SLOW_LOG" envDefault:"off" doc:"a request that waits longer gets a log line and its worker's stacks a file"`
 	RestartBudget budget       `env:"RESTART_BUDGET" envDefault:"5/60s" doc:"FAULTS/DURATION of one slot that quarantine it"`
 
 	BackendCA      string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
