@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"commerce.example/coordinator/ipc/exchange"
 )
 
 // Call is one exchange as the supervisor sees it. It is single-use and must not
@@ -52,6 +54,17 @@ func (c *Call) Cancel(cause error) {
 
 // Uploaded is the number of body bytes that went to the worker so far.
 func (c *Call) Uploaded() int64 { return c.sent.Load() }
+
+// Stage is how far the worker is with the exchange, as the board says now. It is
+// Waiting before the exchange has a connection, and again once it is over.
+func (c *Call) Stage() exchange.Stage {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn == nil {
+		return exchange.Waiting
+	}
+	return c.conn.client.board.Stage(c.conn.cell, c.conn.seq)
+}
 
 // AwaitsBody reports whether the exchange stands still because the client does
 // not send its body.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Operator interface {
 	Resume(ctx context.Context, bulkhead string) Report
 	Resize(ctx context.Context, bulkhead string, workers, limit *int) Report // nil: as it is
 	ForceBreaker(ctx context.Context, bulkhead string, mode breaker.Mode) Report
+	Forgive(ctx context.Context, bulkhead, fingerprint string) Report // empty: all
 	Reload(ctx context.Context) Report
 	Upgrade(ctx context.Context) Report
 }
@@ -44,6 +46,7 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/restart      Report; likewise drain and resume
 //	POST /v1/bulkheads/{name}/resize       {"workers": N, "limit": N}, one of them at least
 //	POST /v1/bulkheads/{name}/breaker      {"mode": "auto" | "open" | "closed" | "observe"}
+//	POST /v1/bulkheads/{name}/forgive      {"fingerprint": F} of Status, or no body for all
 //
 // A change is made while the client waits for it, a minute if it does not say
 // otherwise in Prefer: wait=SECONDS (RFC 7240 section 4.3), and given up when
@@ -93,6 +96,7 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	post(bulkhead+"resume", a.known(named(a.Operator.Resume)))
 	post(bulkhead+"resize", a.known(a.resize))
 	post(bulkhead+"breaker", a.known(a.breaker))
+	post(bulkhead+"forgive", a.known(a.forgive))
 	post("/v1/reload", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Reload, nil })
 	post("/v1/upgrade", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Upgrade, nil })
 
@@ -220,6 +224,20 @@ func (a *Admin) breaker(w http.ResponseWriter, r *http.Request) (operation, *adm
 	}
 	name := r.PathValue("name")
 	return func(ctx context.Context) Report { return a.Operator.ForceBreaker(ctx, name, want.Mode) }, nil
+}
+
+func (a *Admin) forgive(w http.ResponseWriter, r *http.Request) (operation, *adminProblem) {
+	var want struct{ Fingerprint string }
+	if r.ContentLength != 0 {
+		if p := readJSON(w, r, &want); p != nil {
+			return nil, p
+		}
+	}
+	if f, err := hex.DecodeString(want.Fingerprint); err != nil || len(f) != 0 && len(f) != len(fingerprint{}) {
+		return nil, problem(http.StatusBadRequest, "Want a fingerprint as /v1/status lists it, or none for all.")
+	}
+	name := r.PathValue("name")
+	return func(ctx context.Context) Report { return a.Operator.Forgive(ctx, name, want.Fingerprint) }, nil
 }
 
 // known is c for bulkheads that there are. A reload may still take one away

@@ -77,6 +77,9 @@ func (o *operator) Resize(ctx context.Context, b string, workers, limit *int) su
 func (o *operator) ForceBreaker(ctx context.Context, b string, m breaker.Mode) supervisor.Report {
 	return o.do(ctx, "breaker %s %s", b, m)
 }
+func (o *operator) Forgive(ctx context.Context, b, fingerprint string) supervisor.Report {
+	return o.do(ctx, "forgive %s %q", b, fingerprint)
+}
 func (o *operator) Reload(ctx context.Context) supervisor.Report  { return o.do(ctx, "reload") }
 func (o *operator) Upgrade(ctx context.Context) supervisor.Report { return o.do(ctx, "upgrade") }
 
@@ -207,6 +210,8 @@ func TestAdminChanges(t *testing.T) {
 		{"/v1/bulkheads/orders/resize", `{"limit":64}`, "resize orders - 64"},
 		{"/v1/bulkheads/orders/resize", `{"workers":1,"limit":1000000}` + "\n", "resize orders 1 1000000"},
 		{"/v1/bulkheads/orders/breaker", `{"mode":"observe"}`, "breaker orders observe"},
+		{"/v1/bulkheads/orders/forgive", ``, `forgive orders ""`},
+		{"/v1/bulkheads/orders/forgive", `{"fingerprint":"00112233445566778899aabbccddeeff"}`, `forgive orders "00112233445566778899aabbccddeeff"`},
 	} {
 		for name, c := range map[string]*http.Client{"socket": socket, "tcp": tcp} {
 			fields := []string{"Content-Type", asJSON}

@@ -21,6 +21,7 @@ type Bulkhead struct {
 	upgrades *limit.Limiter // upgraded connections and event streams
 	breaker  *breaker.Breaker
 	retries  *retryBudget
+	poison   *poison
 	draining atomic.Bool // by an operator
 	stats    *bulkheadStats
 	watch    watchlist
@@ -28,6 +29,7 @@ type Bulkhead struct {
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
+	slowDumped   time.Time     // by the watch: when stacks were last asked for on account of a slow request
 
 	operate sync.Mutex // one operation of an operator at a time
 }
@@ -54,6 +56,7 @@ func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhea
 		upgrades: limit.New(c.UpgradeLimit, 0),
 		breaker:  breaker.New(c.Breaker, now),
 		retries:  newRetryBudget(),
+		poison:   newPoison(now),
 		stats:    stats,
 	}
 	b.breaker.SetMode(now, c.BreakerMode)
@@ -74,6 +77,9 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.ContentLength > c.set.MaxBody:
 		c.refuse(ReasonBodyTooLarge)
+		return
+	case b.poison.refuses(r, c.begun):
+		c.refuse(ReasonPoisonRequest)
 		return
 	case !b.breaker.Peek(c.begun):
 		c.refuse(ReasonBreakerOpen)

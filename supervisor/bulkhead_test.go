@@ -22,7 +22,7 @@ func one(name string, change ...func(*supervisor.BulkheadConfig)) []supervisor.B
 func (r *running) crash(name string) {
 	r.t.Helper()
 	was := r.bulkhead(name).Restarts
-	r.reason("GET", "/"+name+"/exit", nil)
+	r.reason("GET", fmt.Sprintf("/%s/exit?%d", name, was), nil) // never the same: that would be refused
 	eventually(r.t, 10*time.Second, "worker back", func() bool {
 		b := r.bulkhead(name)
 		return b.Restarts > was && b.State == "ready"

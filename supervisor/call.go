@@ -36,16 +36,19 @@ type call struct {
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	leased   bool
+	handed   time.Time // to the worker of this attempt
 	progress Progress
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
 	written  bool   // the head of an answer went to the client
 	abort    bool   // the answer is cut: the client must see that
+	deaths   int    // of workers that the same request was in flight at; 0: not asked
 
 	// For the watch.
 	place    int       // in its list; -1: not in it
 	deadline time.Time // of the answer's head
 	slowAt   time.Time // zero: never
+	reportAt time.Time // to the slow log; zero: never
 	ends     time.Time // by MAX_DURATION; zero: never
 	headed   atomic.Bool
 	writing  atomic.Bool  // waits for the client to read
@@ -53,10 +56,12 @@ type call struct {
 	seen     int64        // moved plus uploaded, when the watch last saw progress
 	seenAt   time.Time
 
-	mu       sync.Mutex
-	exchange *ipc.Call // the attempt under way; nil: none
-	upgraded net.Conn  // the client's, once it left HTTP
-	cause    error     // why the watch ended it
+	mu         sync.Mutex
+	exchange   *ipc.Call   // the attempt under way; nil: none
+	holder     *ipc.Worker // of it
+	holderSlot int
+	upgraded   net.Conn // the client's, once it left HTTP
+	cause      error    // why the watch ended it
 }
 
 func (b *Bulkhead) begin(w http.ResponseWriter, r *http.Request) *call {
@@ -65,6 +70,9 @@ func (b *Bulkhead) begin(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{bulkhead: b, set: set, w: w, r: r, begun: now, place: -1, deadline: now.Add(set.Timeout), seenAt: now}
 	if set.MaxDuration > 0 {
 		c.ends = now.Add(set.MaxDuration)
+	}
+	if set.SlowLog > 0 {
+		c.reportAt = now.Add(set.SlowLog)
 	}
 	c.takeBody()
 	return c
@@ -86,6 +94,9 @@ func (c *call) takeSlot() Reason {
 	switch {
 	case err == nil:
 		c.slot = b.limiter
+		if b.poison.refuses(c.r, now) { // since it began to wait
+			return ReasonPoisonRequest
+		}
 	case errors.Is(err, limit.ErrFull):
 		return ReasonQueueFull
 	case errors.Is(err, limit.ErrTimeout):
@@ -129,6 +140,7 @@ func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	c.body.duplex(c)
 	sentAt := time.Now()
+	c.handed = sentAt
 	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
 		lease, err := c.bulkhead.leaseWorker(c.lease)
@@ -137,17 +149,20 @@ func (c *call) send() (*http.Response, error) {
 		}
 		c.lease, c.leased = lease, true
 		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
-		if cause := c.attach(x); cause != nil {
+		if cause := c.attach(x, lease); cause != nil {
 			return nil, cause
 		}
 		resp, err := lease.Worker().Do(x)
 		if err == nil {
+			lease.Served()
 			c.answered(sentAt)
 			return resp, nil
 		}
 		failure, _ := errors.AsType[*exchange.Error](err)
 		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
 		c.blame(failure)
+		c.clock(failure)
+		c.suspect(failure)
 		if !c.again(x, failure, attempt) {
 			return nil, err
 		}
@@ -156,6 +171,7 @@ func (c *call) send() (*http.Response, error) {
 		if ipc.Told(failure) {
 			c.lease = pool.Lease{} // it was not the worker's fault: the same one will do
 		}
+		c.handed = time.Now()
 	}
 }
 
@@ -173,11 +189,11 @@ func (b *Bulkhead) leaseWorker(not pool.Lease) (pool.Lease, error) {
 
 // attach makes x the attempt that the watch cancels, unless it already would
 // have.
-func (c *call) attach(x *ipc.Call) error {
+func (c *call) attach(x *ipc.Call, lease pool.Lease) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cause == nil {
-		c.exchange = x
+		c.exchange, c.holder, c.holderSlot = x, lease.Worker(), lease.Slot()
 	}
 	return c.cause
 }
@@ -221,6 +237,29 @@ func (c *call) blame(e *exchange.Error) {
 	case ipc.Told(e): // it did its duty
 	case e.Fault == exchange.WorkerDied, e.Fault == exchange.WorkerProtocol:
 		c.lease.Broken()
+	}
+}
+
+// lateBy is when the supervisor was too late itself to judge a worker by time.
+const lateBy = 500 * time.Millisecond
+
+// clock tells the pool of a request whose time ran out before its worker had
+// sent it, which is what a handler that is stuck looks like. It says nothing of
+// the worker when most of the time had gone by before (in the queue, with another
+// worker), when the client was waited for, or when the supervisor was not there
+// to see an answer.
+func (c *call) clock(e *exchange.Error) {
+	told := ipc.Told(e)
+	if e.Fault != exchange.Deadline || e.Stage >= exchange.Sent {
+		if told || e.Stage >= exchange.Sent {
+			c.lease.Served()
+		}
+		return
+	}
+	now := time.Now()
+	waited := told && c.body != nil && !c.body.ended.Load()
+	if now.Sub(c.handed) >= c.set.Timeout/2 && now.Sub(c.deadline) < lateBy && !waited {
+		c.lease.Overran()
 	}
 }
 

@@ -49,6 +49,7 @@ type BulkheadConfig struct {
 	Timeout     time.Duration // until the answer's head, queue wait included
 	IdleTimeout time.Duration // between two bytes of a body, either way
 	MaxDuration time.Duration // the whole exchange; 0: off
+	SlowLog     time.Duration // age without an answer that puts a request into the log; 0: off
 
 	Breaker       breaker.Settings
 	BreakerMode   breaker.Mode

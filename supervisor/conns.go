@@ -63,7 +63,6 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		nc, err := l.Listener.Accept()
 		if err != nil {
 			if l.closing.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
-				l.Close() // now, while the backlog is known to be empty
 				return nil, net.ErrClosed
 			}
 			return nil, err

@@ -110,9 +110,20 @@ func workerHandler() http.Handler {
 		}
 		fmt.Fprint(w, len(eaten))
 	})
+	mux.HandleFunc("/{name}/deadlock", deadlock)
+	mux.HandleFunc("/{name}/once", func(w http.ResponseWriter, r *http.Request) { // dies, until a file is there
+		if f, err := os.OpenFile(r.FormValue("file"), os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			f.Close()
+			os.Exit(1)
+		}
+		io.WriteString(w, "well")
+	})
 	mux.HandleFunc("/{name}/exit", func(w http.ResponseWriter, r *http.Request) { os.Exit(1) })
 	return mux
 }
+
+// deadlock does not even notice that its request is over.
+func deadlock(http.ResponseWriter, *http.Request) { select {} }
 
 // bulkhead is a configuration of one bulkhead, routed by its name.
 func bulkhead(name string, change ...func(*supervisor.BulkheadConfig)) supervisor.BulkheadConfig {

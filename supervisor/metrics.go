@@ -24,6 +24,7 @@ type metrics struct {
 	queueWait       *prometheus.HistogramVec
 	refused         *prometheus.CounterVec
 	retries         *prometheus.CounterVec
+	slow            *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
 }
@@ -41,11 +42,12 @@ func newMetrics() *metrics {
 		queueWait:       histogram("coordinator_queue_wait_seconds", "Time that admitted requests waited for a slot.", "bulkhead"),
 		refused:         counter("coordinator_refused_total", "Requests that the coordinator answered itself, or cut, by reason.", "bulkhead", "reason"),
 		retries:         counter("coordinator_retries_total", "Requests that were sent to the backend again, within the retry budget.", "bulkhead"),
+		slow:            counter("coordinator_slow_requests_total", "Requests that were older than SLOW_LOG and had no answer yet.", "bulkhead"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds,
+		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -75,7 +77,7 @@ func (m *metrics) forget(bulkhead string) {
 	labels := prometheus.Labels{"bulkhead": bulkhead}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds} {
+	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -88,6 +90,7 @@ type bulkheadMetrics struct {
 	backendDuration prometheus.Observer
 	queueWait       prometheus.Observer
 	retries         prometheus.Counter
+	slow            prometheus.Counter
 	startSeconds    prometheus.Observer
 	refused         []prometheus.Counter // by index in reasons
 	restarts        map[pool.Cause]prometheus.Counter
@@ -119,6 +122,7 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		backendDuration: m.backendDuration.WithLabelValues(name),
 		queueWait:       m.queueWait.WithLabelValues(name),
 		retries:         m.retries.WithLabelValues(name),
+		slow:            m.slow.WithLabelValues(name),
 		startSeconds:    m.startSeconds.WithLabelValues(name),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}

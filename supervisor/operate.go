@@ -134,11 +134,31 @@ func (s *Supervisor) ForceBreaker(_ context.Context, name string, mode breaker.M
 	})
 }
 
+// Forgive has a bulkhead take requests again that it refuses because workers died
+// with them: the one of a fingerprint, or with an empty one all.
+func (s *Supervisor) Forgive(_ context.Context, name, fingerprint string) Report {
+	return s.report("forgive", name, func(b *Bulkhead) (string, error) {
+		n := b.poison.forgive(fingerprint, time.Now())
+		if n == 0 && fingerprint != "" {
+			return "", fmt.Errorf("it refuses no request of fingerprint %s", fingerprint)
+		}
+		return fmt.Sprintf("%s may be sent again", plural(n, "poison request")), nil
+	})
+}
+
 func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// logPoison writes a line for each request that is refused from now on.
+func (b *Bulkhead) logPoison(log hclog.Logger) {
+	for _, p := range b.poison.fresh() {
+		log.Error("request refused from now on: workers died with it", "bulkhead", b.settings.Load().Name,
+			"fingerprint", p.Fingerprint, "method", p.Method, "path", p.Path, "deaths", p.Deaths)
+	}
 }
 
 // logBreaker writes a line when the breaker's state has changed.

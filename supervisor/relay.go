@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"strconv"
@@ -75,6 +76,9 @@ func (c *call) write(p []byte, flush bool) bool {
 
 // broken records an answer that did not reach its end.
 func (c *call) broken(err error) {
+	if e, ok := errors.AsType[*exchange.Error](err); ok && c.leased {
+		c.suspect(e)
+	}
 	if c.reason == "" {
 		c.problem(c.reasonOf(err), "")
 	}
@@ -126,11 +130,13 @@ func copyTrailers(h, trailer http.Header) {
 // last byte, and how fast the client takes it concerns nobody else.
 func (c *call) complete(status int) {
 	c.progress.Complete = true
+	now := time.Now()
+	c.bulkhead.poison.absolve(c.r, now)
 	outcome := breaker.Success
 	if c.set.failed[status] {
 		outcome = breaker.Failure
 	}
-	c.ticket.Done(time.Now(), outcome)
+	c.ticket.Done(now, outcome)
 	c.giveBack()
 }
 

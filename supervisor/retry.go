@@ -64,8 +64,9 @@ func (c *call) again(x *ipc.Call, e *exchange.Error, attempt int) bool {
 		return attempt < attemptsUnsent // it had no part in the worker's end
 	case e.Stage < exchange.Sent, IdempotentMethod(c.r.Method):
 		// Outside the budget: bounded by what a worker holds. Once, for the
-		// request may be what kills its workers.
-		return attempt == 1
+		// request may be what kills its workers; nor when it died with another
+		// before, in the hands of this client or another.
+		return attempt == 1 && c.deaths < poisonDeaths
 	}
 	return false
 }

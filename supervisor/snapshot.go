@@ -39,7 +39,7 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		},
 		RequestsPerSecond: b.stats.rate(now, served, latency.Count()),
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
-		Refused: b.stats.refusedLastMinute(now),
+		Refused: b.stats.refusedLastMinute(now), Poisoned: b.poison.refused(now),
 	}
 	workers := b.pool.Load().Status()
 	out.State, out.Why = b.health(workers)
@@ -48,6 +48,7 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		out.Workers = append(out.Workers, WorkerStatus{
 			Slot: w.Slot, State: string(w.State), Pid: w.Pid, InFlight: w.Leases, Since: w.Since, Why: w.Why, Version: w.Version,
 			CPUSeconds: used[i].cpu.Seconds(), MemoryBytes: used[i].memory, Descriptors: used[i].descriptors, Requests: w.Requests,
+			Evidence: w.Evidence,
 		})
 	}
 	return out

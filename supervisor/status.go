@@ -40,6 +40,8 @@ type BulkheadStatus struct {
 	P50Seconds        float64        `json:"p50_seconds"`
 	P99Seconds        float64        `json:"p99_seconds"`
 	Refused           map[string]int `json:"refused"` // in the last minute, by reason
+
+	Poisoned []PoisonStatus `json:"poisoned"` // refused, because workers died with them
 }
 
 // WorkerStatus is one slot.
@@ -56,6 +58,9 @@ type WorkerStatus struct {
 	MemoryBytes uint64  `json:"memory_bytes,omitempty"`
 	Descriptors int     `json:"descriptors,omitempty"`
 	Requests    uint64  `json:"requests"` // that this worker was given
+	// Evidence is the file with what the last worker of the slot looked like when
+	// it was given up.
+	Evidence string `json:"evidence,omitempty"`
 }
 
 // LimitsStatus is what one worker may use; 0 is no limit. At a soft limit it is
@@ -68,6 +73,15 @@ type LimitsStatus struct {
 	AgeSeconds      float64 `json:"age_seconds,omitempty"`
 	// Enforcement is who sees to MemoryBytes; empty where there is none.
 	Enforcement Enforcement `json:"memory_enforcement,omitempty"`
+}
+
+// PoisonStatus is a request that is refused as poison_request.
+type PoisonStatus struct {
+	Fingerprint string    `json:"fingerprint"` // for forgive; another one after a restart of the supervisor
+	Method      string    `json:"method"`
+	Path        string    `json:"path"` // without the query
+	Deaths      int       `json:"deaths"`
+	Since       time.Time `json:"since"`
 }
 
 // BreakerStatus is a bulkhead's breaker.

@@ -61,7 +61,8 @@ type Supervisor struct {
 	admin      *adminListeners
 	peers      pool.Peers
 	memory     atomic.Pointer[memory] // nil: no worker has a limit
-	conns      atomic.Int64           // open on the front, upgraded ones not counted
+	evidence   *evidence
+	conns      atomic.Int64 // open on the front, upgraded ones not counted
 
 	state  atomic.Pointer[string]
 	ticked atomic.Uint64 // by the watch
@@ -89,6 +90,7 @@ func New(o Options) (*Supervisor, error) {
 	s := &Supervisor{options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(), replaced: make(chan struct{})}
 	s.setState(stateStarting)
 	s.config.Store(&o.Config)
+	s.evidence = newEvidence(o.Config.StateDir, o.Log)
 	s.front.ids = NewRequestIDs()
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
@@ -157,6 +159,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	}
 	defer s.admin.close()
 
+	defer s.evidence.close() // when pools and watch have ended
 	s.startBulkheads(config)
 	stopWatch := s.startWatch()
 	defer stopWatch()
@@ -302,9 +305,10 @@ func (s *Supervisor) startWatch() (stop func()) {
 			case now := <-tick.C:
 				s.ticked.Add(1)
 				for _, b := range s.bulkheads() {
-					b.watch.tick(now)
+					b.logSlow(s.log, s.evidence, b.watch.tick(now), now)
 					if n%5 == 0 {
 						b.logBreaker(s.log, now)
+						b.logPoison(s.log)
 					}
 				}
 			}

@@ -39,13 +39,18 @@ func (l *watchlist) remove(c *call) {
 	c.place = -1
 }
 
-// tick never blocks: to end a call is to close its connection.
-func (l *watchlist) tick(now time.Time) {
+// tick never blocks: to end a call is to close its connection. It returns the
+// calls that are due in the slow log.
+func (l *watchlist) tick(now time.Time) (slow []flight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.calls {
+		if c.slow(now) {
+			slow = append(slow, c.flight(now))
+		}
 		c.look(now)
 	}
+	return slow
 }
 
 // cancelAll ends every call in flight: the drain's time is over.

@@ -32,6 +32,7 @@ func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
 		Peers:        &s.peers,
 		DrainTimeout: func() time.Duration { return s.config.Load().DrainTimeout },
 		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(c, slot, log) },
+		Witness:      func(lost pool.Loss) (string, func()) { return s.evidence.witness(b, lost) },
 		Observe:      func(e pool.Event) { b.observe(e, log) },
 	})
 }
@@ -132,6 +133,10 @@ func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
 	if e.Pid != 0 {
 		log = log.With("pid", e.Pid)
 	}
+	if e.Evidence != "" {
+		log = log.With("evidence", e.Evidence)
+		e.Stacks = nil // they are in there
+	}
 	switch e.Kind {
 	case pool.Started:
 		m.startSeconds.Observe(e.Took.Seconds())
@@ -150,7 +155,10 @@ func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
 		}
 		log.Info("worker replaced, draining", "cause", e.Cause)
 	case pool.StopOverrun:
-		log.Warn("worker did not stop in time and was killed", "stacks", string(e.Stacks))
+		if len(e.Stacks) > 0 {
+			log = log.With("stacks", string(e.Stacks))
+		}
+		log.Warn("worker did not stop in time and was killed")
 	case pool.Ended:
 		log.Info("worker ended", "error", e.Err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -46,41 +45,6 @@ func find(t *testing.T, text, expression string) string {
 		t.Fatalf("nothing matches %s", expression)
 	}
 	return match[1]
-}
-
-// tool runs a program over the deployment files. CI has it; elsewhere it may be
-// missing.
-func tool(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatalf("%v: .ci/run installs it", err)
-		}
-		t.Skip(err)
-	}
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Dir = "../../deploy"
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-func TestUnitIsHardened(t *testing.T) {
-	out := tool(t, "systemd-analyze", "security", "--offline=true", "--no-pager", "coordinator.service")
-	score, err := strconv.ParseFloat(find(t, out, `Overall exposure level for coordinator.service: ([0-9.]+)`), 64)
-	if err != nil || score > 2.2 {
-		t.Errorf("exposure %v, want 2.2 or less (%v)", score, err)
-	}
-	t.Logf("exposure %v", score)
-}
-
-func TestPrometheusRules(t *testing.T) {
-	t.Log(tool(t, "promtool", "check", "rules", "prometheus/alerts.yml"))
-	t.Log(tool(t, "promtool", "test", "rules", "prometheus/alerts_test.yml"))
-	t.Log(tool(t, "promtool", "check", "config", "--syntax-only", "prometheus/prometheus.yml"))
 }
 
 func TestExampleConfiguration(t *testing.T) {

@@ -103,13 +103,8 @@ func TestE2EHang(t *testing.T) {
 	if open.Reasons["breaker_open"] < open.Done*9/10 {
 		t.Errorf("%d of %d answers say breaker_open", open.Reasons["breaker_open"], open.Done)
 	}
-	// Orders keeps its real limits, so that a hang can fill them; a starved
-	// machine fills them without one.
-	for i, phase := range []*load.Result{c[0], c[4]} {
-		if p99 := reference[3*i].All.Quantile(.99); quiet(t, p99) {
-			noErrors(t, phase)
-		}
-	}
+	noErrors(t, c[0])
+	noErrors(t, c[4])
 	unhurt(t, o[0], o[2], max(noise, reference[0].All.Quantile(.99), reference[1].All.Quantile(.99)))
 	if n := s.metric("coordinator_worker_restarts_total"); n != 0 {
 		t.Errorf("%v workers were replaced: a sick backend is no sick worker", n)
@@ -143,7 +138,8 @@ func TestE2EWorkersKilled(t *testing.T) {
 	s, _, _ := shop(t, "BULKHEAD_ORDERS_RESTART_BUDGET=50/60s", "COORDINATOR_LOG_LEVEL=info")
 	supervisor, others := s.cmd.Process.Pid, s.pids("catalog")
 	g := s.generate(catalogPath, 200, time.Minute, func(o *load.Options) { o.Name = "catalog" })
-	calls := s.generate(ordersPath, 100, time.Minute, func(o *load.Options) { o.Name = "orders" })
+	// Each one another request: the same one at so many deaths would be poison.
+	calls := s.generate(ordersPath+"?call={n}", 100, time.Minute, func(o *load.Options) { o.Name = "orders" })
 	client := newClient(t)
 	var back []time.Duration
 	for range kills {

@@ -36,6 +36,10 @@ type (
 		onBulkhead
 		Mode string `arg:"" enum:"auto,open,closed,observe" help:"auto, open (refuse all), closed (admit all) or observe (count only)."`
 	}
+	forgiveCommand struct {
+		onBulkhead
+		Fingerprint string `arg:"" optional:"" help:"Of the request, as status shows it; without: all."`
+	}
 	reloadCommand  struct{ operation }
 	upgradeCommand struct{ operation }
 )
@@ -51,6 +55,11 @@ func (c *drainCommand) Help() string {
 func (c *resizeCommand) Help() string { return lastsUntilReload }
 
 func (c *breakerCommand) Help() string { return lastsUntilReload }
+
+func (c *forgiveCommand) Help() string {
+	return "A request that two workers died with is refused as poison_request for an hour. Forgive it when the cause is repaired: " +
+		"it is suspected anew if another worker dies with it."
+}
 
 func (c *reloadCommand) Help() string {
 	return "The supervisor reads its configuration again. If there is any mistake, nothing changes."
@@ -91,6 +100,10 @@ func (c *resizeCommand) Run(t *terminal) error {
 
 func (c *breakerCommand) Run(t *terminal) error {
 	return c.command(t, "breaker", map[string]string{"mode": c.Mode})
+}
+
+func (c *forgiveCommand) Run(t *terminal) error {
+	return c.command(t, "forgive", map[string]string{"fingerprint": c.Fingerprint})
 }
 
 func (c *reloadCommand) Run(t *terminal) error { return c.run(t, "reload", "/v1/reload", nil) }

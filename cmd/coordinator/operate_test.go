@@ -76,6 +76,10 @@ func (f *fakeSupervisor) ForceBreaker(ctx context.Context, b string, mode breake
 	return f.did(ctx, fmt.Sprintf("breaker %s %s", b, mode), supervisor.Report{Action: "breaker", Bulkheads: []string{b}, Did: "auto to " + string(mode), TookMS: 9.96})
 }
 
+func (f *fakeSupervisor) Forgive(ctx context.Context, b, fingerprint string) supervisor.Report {
+	return f.did(ctx, "forgive "+b+" "+fingerprint, supervisor.Report{Action: "forgive", Bulkheads: []string{b}, Did: "1 poison request may be sent again", TookMS: 0.1})
+}
+
 func (f *fakeSupervisor) Upgrade(ctx context.Context) supervisor.Report {
 	return f.did(ctx, "upgrade", supervisor.Report{Action: "upgrade", Bulkheads: []string{}, Did: "pid 2 serves, pid 1 drains and ends", TookMS: 12})
 }
@@ -122,6 +126,8 @@ func TestCommandsSayWhatTheyDid(t *testing.T) {
 		{"resize orders --workers 1 --limit 1", "resize orders 1 1", "resize orders: workers 2 to 4 (310 ms)\n"},
 		{"breaker search open", "breaker search open", "breaker search: auto to open (10 ms)\n"},
 		{"breaker search observe --timeout 1500ms", "breaker search observe", "breaker search: auto to observe (10 ms)\n"},
+		{"forgive orders", "forgive orders ", "forgive orders: 1 poison request may be sent again (0.1 ms)\n"},
+		{"forgive orders 00112233445566778899aabbccddeeff", "forgive orders 00112233445566778899aabbccddeeff", "forgive orders: 1 poison request may be sent again (0.1 ms)\n"},
 		{"upgrade", "upgrade", "upgrade: pid 2 serves, pid 1 drains and ends (12 ms)\n"},
 		{"reload", "reload", "reload of 5 bulkheads: 5 bulkheads changed in place (12 ms)\n  orders: limit 32 to 64\n  catalog: \ufffd[31mowner\n"},
 	} {

@@ -129,6 +129,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
 	add(refused != "", "refused", refused, watch)
+	notes = append(notes, poisonNotes(b, now)...)
 	faults := faultTexts(b.Workers, now)
 	for i, text := range faults {
 		label := ""
@@ -157,6 +158,7 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	add("upgrades", upgradesText(b), calm)
 	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
 	add("limits", limitsText(b.Limits), calm)
+	notes = append(notes, poisonNotes(b, now)...)
 	add("restarts", restartsText(b), calm)
 	return append(notes, ownerNotes(b)...)
 }
@@ -210,6 +212,24 @@ func refusedText(refused map[string]int) string {
 		return ""
 	}
 	return printable(strings.Join(parts, ", ") + " in the last minute")
+}
+
+// poisonNotes is a line for each request that is refused because workers died
+// with it, as forgive wants to know it; after a few, how many more there are.
+func poisonNotes(b supervisor.BulkheadStatus, now time.Time) []note {
+	const few = 4
+	var notes []note
+	for _, p := range b.Poisoned[:min(few, len(b.Poisoned))] {
+		text := fmt.Sprintf("%s%s: %s %s, %d workers died with it", p.Fingerprint, lasting(p.Since, now), p.Method, p.Path, p.Deaths)
+		notes = append(notes, note{text: printable(text), mood: alarm})
+	}
+	if more := len(b.Poisoned) - few; more > 0 {
+		notes = append(notes, note{text: fmt.Sprintf("and %d more", more), mood: alarm})
+	}
+	if len(notes) > 0 {
+		notes[0].label = "poison"
+	}
+	return notes
 }
 
 // faultTexts is a line for all workers that are in the same trouble: not ready,
@@ -332,6 +352,9 @@ func workerNotes(w supervisor.WorkerStatus) []note {
 	}
 	if w.Version != "" {
 		notes = append(notes, note{label: "version", text: printable(w.Version)})
+	}
+	if w.Evidence != "" {
+		notes = append(notes, note{label: "evidence", text: printable(w.Evidence), whole: true})
 	}
 	return notes
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,6 +50,10 @@ func night() supervisor.Status {
 		Why: "27 of 32 calls failed (84 %, limit 50 %)", Calls: 32, Failures: 27, Slow: 4}
 	orders.Refused = map[string]int{"queue_full": 412, "queue_timeout": 3, "breaker_open": 1898, "draining": 0}
 	orders.RequestsPerSecond, orders.P50Seconds, orders.P99Seconds, orders.Restarts = 102, 0.31, 30, 14
+	orders.Workers[1].Evidence = "/var/lib/coordinator/evidence/orders-1-20260301T025948.102Z-4712.txt"
+	orders.Poisoned = []supervisor.PoisonStatus{{
+		Fingerprint: "5f1c0a77d2b94e6682a1c3e4f5061728", Method: "POST", Path: "/api/orders/\x1b[2Jexport", Deaths: 2, Since: ago(20 * time.Minute),
+	}}
 
 	search := well("search")
 	search.Workers[0].Since, search.Workers[0].Why, search.Restarts = ago(25*time.Minute), "killed by the kernel: out of memory", 4
@@ -78,6 +83,9 @@ func widest() supervisor.Status {
 		QueueOldestSeconds: 86399, Upgrades: 99999, UpgradeLimit: 99999,
 		Breaker: supervisor.BreakerStatus{State: "half_open", Since: ago(99 * time.Hour), Why: "1000000 of 1000000 calls were slow (100 %, limit 100 %)",
 			Calls: 1000000, Failures: 1000000, Slow: 1000000},
+		Poisoned: slices.Repeat([]supervisor.PoisonStatus{{
+			Fingerprint: strings.Repeat("f", 32), Method: "PROPPATCH", Path: "/" + strings.Repeat("path", 60), Deaths: 1000, Since: ago(time.Hour),
+		}}, 9),
 		RequestsPerSecond: 123456, P50Seconds: 3600, P99Seconds: 3600, Restarts: 1 << 40, Refused: map[string]int{},
 	}
 	for i, reason := range supervisor.Reasons() {

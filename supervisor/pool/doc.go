@@ -10,7 +10,9 @@
 // # Faults and the restart budget
 //
 // A fault is an end that nobody asked for, a start that failed, a missed
-// liveness, or repeated violations of the protocol. While a slot is within its
+// liveness, repeated violations of the protocol, or a handler that is stuck:
+// three requests in a row whose time ran out before the worker had sent them,
+// with none finished in between. While a slot is within its
 // budget, a worker that had been ready is replaced at once, and one that could
 // not start is tried again after 100 ms, doubling to 30 s. Beyond the budget,
 // or after as many failed starts in a row however long each took, the slot is in
@@ -30,7 +32,9 @@
 //
 // Who loses its worker keeps its requests where it can: one that ended has none,
 // one that misses its probes fails them at once, so that they can go elsewhere,
-// and one that requests complain about takes no more and drains.
+// and one that requests complain about takes no more and drains. Whoever is given
+// up while it still runs is looked at by the Witness first; neither its requests
+// nor the start of the next one wait for that.
 //
 // # Stop
 //

@@ -1,6 +1,10 @@
 package pool
 
-import "commerce.example/coordinator/ipc"
+import (
+	"time"
+
+	"commerce.example/coordinator/ipc"
+)
 
 // Lease is the right to hand one request to a worker.
 type Lease struct {
@@ -43,6 +47,9 @@ func (p *Pool) whyNone() error {
 // Worker is whom the request goes to.
 func (l Lease) Worker() *ipc.Worker { return l.member.worker }
 
+// Slot is the number of the worker's slot.
+func (l Lease) Slot() int { return l.member.slot.number }
+
 // Release gives the lease back. It must be called once.
 func (l Lease) Release() {
 	p, m := l.pool, l.member
@@ -64,3 +71,37 @@ func (l Lease) Unreachable() { l.member.complain(strikesAllowed) }
 // Broken says that the worker broke off an exchange or the protocol. One that
 // repeats it is replaced.
 func (l Lease) Broken() { l.member.complain(1) }
+
+// Overran says that a request's time ran out in the hands of the worker, which
+// had not sent it and did not wait for the client. A worker that lets three in a
+// row run out, and finishes none in between, is stuck and replaced. What was
+// sent is the backend's, and must not be told here.
+func (l Lease) Overran() {
+	if l.member.overruns.Add(1) == overrunsAllowed {
+		l.member.accuse(CauseStuck, errStuck)
+	}
+}
+
+// Served says that the worker got a request to its backend, or to its end.
+func (l Lease) Served() {
+	if l.member.overruns.Load() != 0 { // which spares the others a cache miss
+		l.member.overruns.Store(0)
+	}
+}
+
+// Died reports, of a worker that broke off an exchange, whether its process has
+// ended by itself. It waits 100 ms for that: the end of a process is seen a
+// moment after that of its connections. False: it lives, or it was to end.
+func (l Lease) Died() bool {
+	m := l.member
+	grace := time.NewTimer(exitGrace)
+	defer grace.Stop()
+	select {
+	case <-m.worker.Exited():
+	case <-grace.C:
+		return false
+	}
+	l.pool.mu.Lock()
+	defer l.pool.mu.Unlock()
+	return !m.dismissed
+}

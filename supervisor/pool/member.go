@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,9 +23,18 @@ const (
 	strikesAllowed = 3 // broken exchanges within strikeWindow
 	strikeWindow   = 60 * time.Second
 
+	overrunsAllowed = 3 // requests in a row whose time ran out before they were sent
+
 	// The end of a process is seen a moment after that of its connections, and
 	// explains it.
 	exitGrace = 100 * time.Millisecond
+)
+
+var (
+	errBroken      = errors.New("unreachable, or it kept breaking off exchanges")
+	errStuck       = fmt.Errorf("the time of %d requests in a row ran out before it had sent them, and it finished none in between", overrunsAllowed)
+	errDrainEnded  = errors.New("its requests did not end in time")
+	errStopOverrun = errors.New("it does not end, though it was asked to")
 )
 
 // member is a worker from when it is ready until it has ended, with those who
@@ -33,7 +43,7 @@ type member struct {
 	slot   *slot
 	worker *ipc.Worker
 
-	accused chan struct{} // closed when requests have complained enough
+	accused chan struct{} // closed when there is a charge
 	lost    chan struct{} // closed when it is no good any more, or has ended
 
 	since    time.Time
@@ -46,12 +56,21 @@ type member struct {
 	resting context.Context // ends when its end is awaited: no more probes
 	rest    context.CancelFunc
 
+	overruns atomic.Int32
+	looking  sync.Mutex // held while an accused worker is looked at: it must not end before
+
 	// Guarded by the pool's lock.
 	leases  int
 	drained chan struct{} // while draining: closed with the last lease
 	strikes []time.Time   // complaints, at most strikesAllowed
 	cause   Cause         // why lost, the first one
 	err     error         // why lost, the last one
+
+	charge    Cause  // what it is accused of; "": nothing
+	chargeErr error  // in words
+	dismissed bool   // its end is awaited: what it still holds ends with it
+	seen      bool   // by the witness
+	evidence  string // the name that the witness gave
 }
 
 func newMember(s *slot, w *ipc.Worker) *member {
@@ -96,8 +115,11 @@ func (m *member) watch() {
 			continue
 		}
 		if misses++; misses == probeMisses {
-			m.lose(CauseUnresponsive, fmt.Errorf("no answer to %d probes within %v each: %w", misses, probeTimeout, err))
+			err = fmt.Errorf("no answer to %d probes within %v each: %w", misses, probeTimeout, err)
+			keep := m.look(CauseUnresponsive, err)
+			m.lose(CauseUnresponsive, err)
 			m.worker.Fail(exchange.WorkerUnresponsive) // its safe requests go elsewhere, now
+			keep()
 			m.worker.Kill()
 			return
 		}
@@ -142,9 +164,6 @@ func (m *member) complain(weight int) {
 	p, now := m.slot.pool, time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(m.strikes) == strikesAllowed {
-		return // it is accused
-	}
 	for len(m.strikes) > 0 && now.Sub(m.strikes[0]) > strikeWindow {
 		m.strikes = m.strikes[1:]
 	}
@@ -152,19 +171,41 @@ func (m *member) complain(weight int) {
 		m.strikes = append(m.strikes, now)
 	}
 	if len(m.strikes) == strikesAllowed {
-		p.withdraw(m)
-		close(m.accused)
+		m.charged(CauseProtocol, errBroken)
 	}
 }
 
-// convict gives up an accused worker, unless it has just ended.
+// accuse takes a worker out of service and has its watch give it up.
+func (m *member) accuse(cause Cause, err error) {
+	p := m.slot.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.charged(cause, err)
+}
+
+// charged is accuse, called under the lock. The first charge stays.
+func (m *member) charged(cause Cause, err error) {
+	if m.charge != "" {
+		return
+	}
+	m.charge, m.chargeErr = cause, err
+	m.slot.pool.withdraw(m)
+	close(m.accused)
+}
+
+// convict gives up an accused worker, unless it has just ended. Its slot starts
+// another one while it is still being looked at; only its own end waits.
 func (m *member) convict() {
 	grace := time.NewTimer(exitGrace)
 	defer grace.Stop()
 	select {
 	case <-m.worker.Exited():
 	case <-grace.C:
-		m.lose(CauseProtocol, errors.New("unreachable, or it kept breaking off exchanges"))
+		m.looking.Lock()
+		defer m.looking.Unlock()
+		keep := m.look(m.charge, m.chargeErr)
+		m.lose(m.charge, m.chargeErr)
+		keep()
 	}
 }
 
@@ -202,7 +243,7 @@ func (p *Pool) withdraw(m *member) {
 // end drains m until ctx ends, then stops it. Nothing of it is left then.
 func (m *member) end(ctx context.Context) error {
 	err := m.drain(ctx)
-	e := Event{Slot: m.slot.number, Pid: m.worker.Pid(), Kind: Ended, Err: err}
+	e := Event{Slot: m.slot.number, Pid: m.worker.Pid(), Kind: Ended, Err: err, Evidence: m.kept()}
 	if stuck, ok := errors.AsType[*ipc.StuckError](err); ok {
 		e.Kind, e.Stacks = StopOverrun, stuck.Stacks
 	}
@@ -230,8 +271,14 @@ func (m *member) drain(ctx context.Context) error {
 		}
 		return exitError(m.worker)
 	case <-ctx.Done():
+		keep := m.look(CauseOverrun, errDrainEnded)
+		m.dismiss()
 		m.worker.Fail(exchange.WorkerDied) // who is still there is told now
+		keep()
 	}
+	m.looking.Lock() // a look takes a second at most
+	m.dismiss()
+	m.looking.Unlock()
 	m.rest()
 	patience := p.config.StopTimeout
 	if patience == 0 {
@@ -239,6 +286,7 @@ func (m *member) drain(ctx context.Context) error {
 	}
 	stop, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	defer m.lookLate(patience)()
 	return m.worker.Stop(stop)
 }
 
@@ -247,6 +295,14 @@ func exitCause(w *ipc.Worker) Cause {
 		return CauseOOM
 	}
 	return CauseExit
+}
+
+// dismiss notes that the worker is to end: no request is to blame for that.
+func (m *member) dismiss() {
+	p := m.slot.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.dismissed = true
 }
 
 func exitError(w *ipc.Worker) error {

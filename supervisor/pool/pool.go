@@ -30,6 +30,9 @@ type Config struct {
 	StopTimeout time.Duration
 	// Peers is shared by the pools of a supervisor. Nil: there is no other.
 	Peers *Peers
+	// Witness looks at workers that are about to be given up. It is called from
+	// several goroutines. Nil: nobody looks.
+	Witness Witness
 	// Observe is told what happens. It is called from several goroutines and
 	// must not block. Nil: nobody is.
 	Observe func(Event)

@@ -164,7 +164,7 @@ func (s *slot) arrived(l launch) {
 		s.pool.observe(Event{Slot: s.number, Kind: Faulted, Cause: CauseStart, Err: l.err})
 		s.postpone()
 	default:
-		s.fault(CauseStart, 0, l.err)
+		s.fault(CauseStart, nil, l.err)
 	}
 	if again {
 		s.launch()
@@ -204,7 +204,7 @@ func (s *slot) serve(l launch) {
 	p.serving = append(p.serving, m)
 	s.status = Status{
 		Slot: s.number, State: Ready, Pid: l.worker.Pid(), Since: now,
-		Version: l.worker.Version(), Why: s.status.Why,
+		Version: l.worker.Version(), Why: s.status.Why, Evidence: s.status.Evidence,
 	}
 	p.mu.Unlock()
 	p.running.Go(m.watch)
@@ -253,14 +253,14 @@ func (s *slot) mourn() {
 	s.status.State, s.status.Pid = Starting, 0 // fault says what it is
 	s.pool.mu.Unlock()
 	cause, err := m.loss()
-	if cause == CauseProtocol {
+	if cause == CauseProtocol || cause == CauseStuck {
 		s.retire(m, func() {})
 	}
-	s.fault(cause, m.worker.Pid(), err)
+	s.fault(cause, m, err)
 }
 
-// fault decides when the next start is.
-func (s *slot) fault(cause Cause, pid int, err error) {
+// fault decides when the next start is. m is who was lost; nil: a start failed.
+func (s *slot) fault(cause Cause, m *member, err error) {
 	if s.pool.starts.Err() != nil {
 		return
 	}
@@ -269,7 +269,11 @@ func (s *slot) fault(cause Cause, pid int, err error) {
 		wait = 0 // a restart is under way already
 	}
 	s.note(err.Error())
-	s.pool.observe(Event{Slot: s.number, Pid: pid, Kind: Faulted, Cause: cause, Err: err, Wait: wait})
+	e := Event{Slot: s.number, Kind: Faulted, Cause: cause, Err: err, Wait: wait}
+	if m != nil {
+		e.Pid, e.Evidence = m.worker.Pid(), m.kept()
+	}
+	s.pool.observe(e)
 	if quarantine {
 		s.pool.observe(Event{Slot: s.number, Kind: Quarantine, Err: err, Wait: wait})
 	}

@@ -26,6 +26,9 @@ type Status struct {
 	Until    time.Time // of the next start, in Backoff and Quarantined
 	Why      string    // the last fault; empty: there was none since the operator's last restart
 	Version  string
+	// Evidence is what the witness called what it kept of the slot's last
+	// worker that was given up; empty: there was none, or no witness.
+	Evidence string
 }
 
 // Status is that of every slot, in order.
@@ -65,6 +68,7 @@ const (
 	CauseStart        Cause = "start_failed" // it did not get ready
 	CauseUnresponsive Cause = "unresponsive" // it missed its probes
 	CauseProtocol     Cause = "protocol"     // unreachable, or repeated violations
+	CauseStuck        Cause = "stuck"        // the time of its requests ran out before it had sent them
 	CauseOperator     Cause = "operator"     // a restart was asked for
 	CauseOOM          Cause = "oom"          // killed for its memory
 
@@ -75,10 +79,14 @@ const (
 	CauseAge         Cause = "age"
 )
 
-// Causes is every Cause.
+// CauseOverrun is told a Witness alone: a worker that is being replaced, or whose
+// slot goes, and whose requests or itself do not end in time.
+const CauseOverrun Cause = "overrun"
+
+// Causes is every Cause of an Event.
 func Causes() []Cause {
 	return []Cause{
-		CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseOperator, CauseOOM,
+		CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseStuck, CauseOperator, CauseOOM,
 		CauseMemory, CauseDescriptors, CauseRequests, CauseAge,
 	}
 }
@@ -94,6 +102,9 @@ type Event struct {
 	Wait  time.Duration // of Faulted: until the next start
 	// Stacks of a worker that had to be killed, when it still told them.
 	Stacks []byte
+	// Evidence is what the witness called what it kept of the worker, of Faulted,
+	// StopOverrun and Ended; empty: nothing.
+	Evidence string
 }
 
 // Kind of an Event.

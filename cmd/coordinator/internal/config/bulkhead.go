@@ -39,6 +39,7 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		Timeout:      time.Duration(b.Timeout),
 		IdleTimeout:  time.Duration(b.IdleTimeout),
 		MaxDuration:  time.Duration(b.MaxDuration),
+		SlowLog:      time.Duration(b.SlowLog),
 		Breaker: breaker.Settings{
 			Window:       time.Duration(b.BreakerWindow),
 			MinCalls:     minCalls,

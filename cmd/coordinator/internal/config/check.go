@@ -67,6 +67,9 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	if s.fine("MAX_DURATION", "TIMEOUT") && c.MaxDuration > 0 && c.MaxDuration < c.Timeout {
 		s.warn("MAX_DURATION", "ends every exchange before %sTIMEOUT=%s can", s.prefix, s.effective("TIMEOUT").value)
 	}
+	if s.fine("SLOW_LOG", "TIMEOUT") && c.SlowLog > c.Timeout {
+		s.warn("SLOW_LOG", "has no effect: %sTIMEOUT=%s comes first", s.prefix, s.effective("TIMEOUT").value)
+	}
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}

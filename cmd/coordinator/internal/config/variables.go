@@ -51,6 +51,7 @@ type bulkhead struct {
 	Timeout       span         `env:"TIMEOUT" envDefault:"30s" doc:"until the answer's head is there, queue wait included"`
 	IdleTimeout   span         `env:"IDLE_TIMEOUT" envDefault:"60s" doc:"between two bytes of a body, either way"`
 	MaxDuration   spanOrOff    `env:"MAX_DURATION" envDefault:"off" doc:"the whole exchange"`
+	SlowLog       spanOrOff    `env:"SLOW_LOG" envDefault:"off" doc:"a request that waits longer gets a log line and its worker's stacks a file"`
 	RestartBudget budget       `env:"RESTART_BUDGET" envDefault:"5/60s" doc:"FAULTS/DURATION of one slot that quarantine it"`
 
 	MemorySoft    sizeOrOff  `env:"MEMORY_SOFT" envDefault:"off" doc:"memory at which a worker is recycled: a new one takes its place, it finishes what it has"`

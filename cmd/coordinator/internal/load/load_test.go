@@ -95,24 +95,16 @@ func TestRateIsKept(t *testing.T) {
 		mu.Unlock()
 	})
 	const rate = 1000
-	var meant []time.Duration
-	r := run(t, load.Options{
-		Target: load.Target{URL: url}, Rate: rate, For: time.Second,
-		Observe: func(s load.Sample) { mu.Lock(); meant = append(meant, s.At); mu.Unlock() },
-	})
+	r := run(t, load.Options{Target: load.Target{URL: url}, Rate: rate, For: time.Second})
 	if r.Done != rate || r.Failed() != 0 || len(arrivals) != rate {
 		t.Fatalf("done %d, failed %d, arrived %d, want %d", r.Done, r.Failed(), len(arrivals), rate)
 	}
-	// The schedule is exact; when a request arrives is for the machine to say.
-	slices.Sort(meant)
-	for i, at := range meant {
-		if want := time.Duration(i) * time.Second / rate; (at - want).Abs() > time.Microsecond {
-			t.Fatalf("request %d was meant for %v, want %v", i, at, want)
-		}
-	}
 	slices.SortFunc(arrivals, time.Time.Compare)
-	t.Logf("arrived at %.1f/s; lag p50 %v p99 %v; latency p50 %v p99 %v",
-		float64(rate-1)/arrivals[rate-1].Sub(arrivals[0]).Seconds(),
+	got := float64(rate-1) / arrivals[rate-1].Sub(arrivals[0]).Seconds()
+	if math.Abs(got/rate-1) > 0.02 {
+		t.Errorf("%.1f requests a second arrived, want %d within 2 %%", got, rate)
+	}
+	t.Logf("arrived at %.1f/s; lag p50 %v p99 %v; latency p50 %v p99 %v", got,
 		r.Lag.Quantile(0.5), r.Lag.Quantile(0.99), r.All.Quantile(0.5), r.All.Quantile(0.99))
 }
 
