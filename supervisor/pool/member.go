@@ -44,6 +44,9 @@ type member struct {
 	strikes []time.Time   // complaints, at most strikesAllowed
 	cause   Cause         // why lost, the first one
 	err     error         // why lost, the last one
+	drilled bool          // a drill does something to it: its loss is nobody's fault
+	killed  bool          // by a drill
+	plays   *drill        // nil, or what it was last told to
 }
 
 func newMember(s *slot, w *ipc.Worker) *member {

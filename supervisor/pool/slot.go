@@ -229,6 +229,9 @@ func (s *slot) mourn() {
 	if cause == CauseProtocol {
 		s.retire(m)
 	}
+	if m.isDrilled() {
+		cause = CauseDrill
+	}
 	s.fault(cause, m.worker.Pid(), err)
 }
 
@@ -237,7 +240,12 @@ func (s *slot) fault(cause Cause, pid int, err error) {
 	if s.pool.starts.Err() != nil {
 		return
 	}
-	wait, quarantine := s.record.fault(time.Now(), s.pool.config.Budget(), jitter())
+	wait, quarantine := time.Duration(0), false
+	if cause == CauseDrill {
+		s.record.excuse()
+	} else {
+		wait, quarantine = s.record.fault(time.Now(), s.pool.config.Budget(), jitter())
+	}
 	if s.abort != nil {
 		wait = 0 // a restart is under way already
 	}

@@ -63,11 +63,12 @@ const (
 	CauseUnresponsive Cause = "unresponsive" // it missed its probes
 	CauseProtocol     Cause = "protocol"     // unreachable, or repeated violations
 	CauseOperator     Cause = "operator"     // a restart was asked for
+	CauseDrill        Cause = "drill"        // a drill ended it
 )
 
 // Causes is every Cause.
 func Causes() []Cause {
-	return []Cause{CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseOperator}
+	return []Cause{CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseOperator, CauseDrill}
 }
 
 // Event is something that happened to a slot.
