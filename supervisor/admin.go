@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,7 @@ type Operator interface {
 	Resume(ctx context.Context, bulkhead string) Report
 	Resize(ctx context.Context, bulkhead string, workers, limit *int) Report // nil: as it is
 	ForceBreaker(ctx context.Context, bulkhead string, mode breaker.Mode) Report
+	Drill(ctx context.Context, bulkhead string, mode DrillMode, length time.Duration) Report
 	Reload(ctx context.Context) Report
 	Upgrade(ctx context.Context) Report
 }
@@ -44,6 +46,7 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/restart      Report; likewise drain and resume
 //	POST /v1/bulkheads/{name}/resize       {"workers": N, "limit": N}, one of them at least
 //	POST /v1/bulkheads/{name}/breaker      {"mode": "auto" | "open" | "closed" | "observe"}
+//	POST /v1/bulkheads/{name}/drill        {"mode": a DrillMode, "for_ms": N}; Report with a DrillResult
 //
 // A change is made while the client waits for it, a minute if it does not say
 // otherwise in Prefer: wait=SECONDS (RFC 7240 section 4.3), and given up when
@@ -93,6 +96,7 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	post(bulkhead+"resume", a.known(named(a.Operator.Resume)))
 	post(bulkhead+"resize", a.known(a.resize))
 	post(bulkhead+"breaker", a.known(a.breaker))
+	post(bulkhead+"drill", a.known(a.drill))
 	post("/v1/reload", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Reload, nil })
 	post("/v1/upgrade", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Upgrade, nil })
 
@@ -220,6 +224,24 @@ func (a *Admin) breaker(w http.ResponseWriter, r *http.Request) (operation, *adm
 	}
 	name := r.PathValue("name")
 	return func(ctx context.Context) Report { return a.Operator.ForceBreaker(ctx, name, want.Mode) }, nil
+}
+
+func (a *Admin) drill(w http.ResponseWriter, r *http.Request) (operation, *adminProblem) {
+	var want struct {
+		Mode  DrillMode
+		ForMS int64 `json:"for_ms"`
+	}
+	if p := readJSON(w, r, &want); p != nil {
+		return nil, p
+	}
+	if !slices.Contains(DrillModes(), want.Mode) {
+		return nil, problem(http.StatusBadRequest, fmt.Sprintf("Want mode %s.", DrillWords()))
+	}
+	if want.ForMS < MinDrill.Milliseconds() || want.ForMS > MaxDrill.Milliseconds() {
+		return nil, problem(http.StatusBadRequest, fmt.Sprintf("Want for_ms from %d to %d.", MinDrill.Milliseconds(), MaxDrill.Milliseconds()))
+	}
+	name, length := r.PathValue("name"), time.Duration(want.ForMS)*time.Millisecond
+	return func(ctx context.Context) Report { return a.Operator.Drill(ctx, name, want.Mode, length) }, nil
 }
 
 // known is c for bulkheads that there are. A reload may still take one away

@@ -22,6 +22,7 @@ type Bulkhead struct {
 	breaker  *breaker.Breaker
 	retries  *retryBudget
 	draining atomic.Bool // by an operator
+	drilling atomic.Pointer[DrillMode]
 	stats    *bulkheadStats
 	watch    watchlist
 	usage    usage
