@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
@@ -74,6 +75,11 @@ func (f *fakeSupervisor) Resize(ctx context.Context, b string, workers, limit *i
 
 func (f *fakeSupervisor) ForceBreaker(ctx context.Context, b string, mode breaker.Mode) supervisor.Report {
 	return f.did(ctx, fmt.Sprintf("breaker %s %s", b, mode), supervisor.Report{Action: "breaker", Bulkheads: []string{b}, Did: "auto to " + string(mode), TookMS: 9.96})
+}
+
+func (f *fakeSupervisor) Drill(ctx context.Context, b string, mode supervisor.DrillMode, length time.Duration) supervisor.Report {
+	return f.did(ctx, fmt.Sprintf("drill %s %s %s", b, mode, length), supervisor.Report{Action: "drill", Bulkheads: []string{b},
+		Did: "kill for 10.0 s, verdict held", TookMS: 17_300, DrillResult: drillResult()})
 }
 
 func (f *fakeSupervisor) Upgrade(ctx context.Context) supervisor.Report {
