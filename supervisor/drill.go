@@ -17,12 +17,12 @@ import (
 type DrillMode string
 
 const (
-	DrillKill        DrillMode = "kill"   // every second all its workers get SIGKILL
-	DrillFreeze      DrillMode = "freeze" // one of its workers gets SIGSTOP
-	DrillLeak                  = DrillMode(ipc.DrillLeak)
-	DrillBackendDown           = DrillMode(ipc.DrillBackendDown)
-	DrillBackendSlow           = DrillMode(ipc.DrillBackendSlow)
-	DrillGarbage               = DrillMode(ipc.DrillGarbage)
+	DrillKill        DrillMode = "kill"                          // every second all its workers get SIGKILL
+	DrillFreeze      DrillMode = "freeze"                        // one of its workers gets SIGSTOP
+	DrillLeak                  = DrillMode(ipc.DrillLeak)        // its workers take memory
+	DrillBackendDown           = DrillMode(ipc.DrillBackendDown) // its backend seems to refuse connections
+	DrillBackendSlow           = DrillMode(ipc.DrillBackendSlow) // its backend seems to take too long for the breaker
+	DrillGarbage               = DrillMode(ipc.DrillGarbage)     // its backend seems to answer what is not HTTP
 )
 
 // DrillModes is every DrillMode.
@@ -46,8 +46,8 @@ func (m DrillMode) ofBackend() bool {
 }
 
 const (
-	MinDrill = time.Second // how long a fault may last
-	MaxDrill = 10 * time.Minute
+	MinDrill = time.Second      // that a fault lasts
+	MaxDrill = 10 * time.Minute // that it may last
 
 	drillBefore   = 5 * time.Second  // of watching, for something to compare with
 	drillAfter    = 2 * time.Second  // at least
@@ -88,7 +88,7 @@ func (t *drillToken) take(ctx context.Context, operate *sync.Mutex) (_ context.C
 	case t.end != nil:
 		return nil, nil, errors.New("another drill runs")
 	case t.barred > 0 || !operate.TryLock():
-		return nil, nil, errors.New("a reload, an upgrade or the end of the supervisor is under way")
+		return nil, nil, errors.New("another operation is under way")
 	}
 	ctx, t.end = context.WithCancelCause(ctx)
 	return ctx, func() {
@@ -103,7 +103,7 @@ func (t *drillToken) take(ctx context.Context, operate *sync.Mutex) (_ context.C
 // Drill causes a fault in one bulkhead for length, MinDrill to MaxDrill, watches
 // all of them before, during and after it, and judges whether what bulkheads
 // promise held. It is refused unless all is well to begin with. When ctx ends,
-// and when a reload, an upgrade or the end of the supervisor wants to begin, the
+// and when any other operation or the end of the supervisor wants to begin, the
 // fault ends and nothing is judged. The report has a DrillResult once the fault
 // has begun, and an error unless its verdict is VerdictHeld.
 func (s *Supervisor) Drill(ctx context.Context, name string, mode DrillMode, length time.Duration) Report {

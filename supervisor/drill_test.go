@@ -79,7 +79,24 @@ func TestDrillThatWorkersCannotPlay(t *testing.T) {
 	}
 }
 
-// A reload outranks a drill, and a worker that was frozen by it is not left so.
+// Whatever an operator does outranks a drill, also on a sibling.
+func TestOperationEndsDrill(t *testing.T) {
+	t.Parallel()
+	r := start(t, []supervisor.BulkheadConfig{bulkhead("a"), bulkhead("b")})
+	ended := make(chan supervisor.Report, 1)
+	go func() { ended <- r.Drill(t.Context(), "a", supervisor.DrillKill, time.Minute) }()
+	eventually(t, 5*time.Second, "the drill shows", func() bool { return r.bulkhead("a").Drill != "" })
+	for _, name := range []string{"b", "a"} {
+		if report := r.Restart(t.Context(), name); report.Error != "" {
+			t.Errorf("restart %s: %s", name, report.Error)
+		}
+	}
+	if report := <-ended; !strings.Contains(report.Error, "an operator's restart") {
+		t.Errorf("%q", report.Error)
+	}
+}
+
+// A worker that a drill has frozen is not left so by a reload.
 func TestReloadEndsDrill(t *testing.T) {
 	t.Parallel()
 	config := []supervisor.BulkheadConfig{bulkhead("a"), bulkhead("b")}

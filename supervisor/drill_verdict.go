@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -211,8 +212,14 @@ func (j *drillJudge) unopened(c BulkheadConfig, mode breaker.Mode) {
 
 // interrupted takes back a verdict: the fault did not last as it should.
 func (r *DrillResult) interrupted(cause error) {
-	r.Verdict = VerdictNotJudged
-	r.Findings = []string{cause.Error()}
+	why := cause.Error()
+	switch {
+	case errors.Is(cause, context.Canceled):
+		why = "ended early: who asked for it has left"
+	case errors.Is(cause, context.DeadlineExceeded):
+		why = "ended early: who asked for it does not wait as long"
+	}
+	r.Verdict, r.Findings = VerdictNotJudged, []string{why}
 	if r.RecoveredMS == nil {
 		r.Notes = append(r.Notes, "the fault has ended; nobody waited until all was as before")
 	}

@@ -121,3 +121,14 @@ func TestDrillModes(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusShowsDrill(t *testing.T) {
+	f := &fakeSupervisor{status: threeBulkheads()}
+	f.status.Bulkheads[0].Drill = supervisor.DrillFreeze
+	socket := f.listen(t)
+	for _, args := range [][]string{{"status"}, {"status", "orders"}} {
+		if _, stdout, _ := coordinator(t, nil, append(args, "--socket", socket)...); strings.Count(stdout, "drill     freeze, by an operator\n") != 1 {
+			t.Errorf("%q:\n%s", args, stdout)
+		}
+	}
+}
