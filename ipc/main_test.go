@@ -34,6 +34,8 @@ func TestMain(m *testing.M) {
 		ipc.Server{Handler: handler(), ReportsStage: true, Version: "test-1"}.Serve()
 	case "plain":
 		ipc.Serve(handler())
+	case "calls":
+		ipc.Server{Handler: caller(), ReportsStage: true}.Serve()
 	case "parent":
 		parent()
 	default:

@@ -95,6 +95,7 @@ type plane struct {
 
 	requests atomic.Uint64
 	panics   atomic.Uint64
+	drills   drills
 }
 
 func newPlane(sv Server) (*plane, error) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ type Operator interface {
 	Resize(ctx context.Context, bulkhead string, workers, limit *int) Report // nil: as it is
 	ForceBreaker(ctx context.Context, bulkhead string, mode breaker.Mode) Report
 	Forgive(ctx context.Context, bulkhead, fingerprint string) Report // empty: all
+	Drill(ctx context.Context, bulkhead string, mode DrillMode, length time.Duration) Report
 	Reload(ctx context.Context) Report
 	Upgrade(ctx context.Context) Report
 }
@@ -47,6 +49,7 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/resize       {"workers": N, "limit": N}, one of them at least
 //	POST /v1/bulkheads/{name}/breaker      {"mode": "auto" | "open" | "closed" | "observe"}
 //	POST /v1/bulkheads/{name}/forgive      {"fingerprint": F} of Status, or no body for all
+//	POST /v1/bulkheads/{name}/drill        {"mode": a DrillMode, "for_ms": N}; Report with a DrillResult
 //
 // A change is made while the client waits for it, a minute if it does not say
 // otherwise in Prefer: wait=SECONDS (RFC 7240 section 4.3), and given up when
@@ -97,6 +100,7 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	post(bulkhead+"resize", a.known(a.resize))
 	post(bulkhead+"breaker", a.known(a.breaker))
 	post(bulkhead+"forgive", a.known(a.forgive))
+	post(bulkhead+"drill", a.known(a.drill))
 	post("/v1/reload", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Reload, nil })
 	post("/v1/upgrade", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Upgrade, nil })
 
@@ -238,6 +242,24 @@ func (a *Admin) forgive(w http.ResponseWriter, r *http.Request) (operation, *adm
 	}
 	name := r.PathValue("name")
 	return func(ctx context.Context) Report { return a.Operator.Forgive(ctx, name, want.Fingerprint) }, nil
+}
+
+func (a *Admin) drill(w http.ResponseWriter, r *http.Request) (operation, *adminProblem) {
+	var want struct {
+		Mode  DrillMode
+		ForMS int64 `json:"for_ms"`
+	}
+	if p := readJSON(w, r, &want); p != nil {
+		return nil, p
+	}
+	if !slices.Contains(DrillModes(), want.Mode) {
+		return nil, problem(http.StatusBadRequest, fmt.Sprintf("Want mode %s.", DrillWords()))
+	}
+	if want.ForMS < MinDrill.Milliseconds() || want.ForMS > MaxDrill.Milliseconds() {
+		return nil, problem(http.StatusBadRequest, fmt.Sprintf("Want for_ms from %d to %d.", MinDrill.Milliseconds(), MaxDrill.Milliseconds()))
+	}
+	name, length := r.PathValue("name"), time.Duration(want.ForMS)*time.Millisecond
+	return func(ctx context.Context) Report { return a.Operator.Drill(ctx, name, want.Mode, length) }, nil
 }
 
 // known is c for bulkheads that there are. A reload may still take one away

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
@@ -79,6 +80,10 @@ func (o *operator) ForceBreaker(ctx context.Context, b string, m breaker.Mode) s
 }
 func (o *operator) Forgive(ctx context.Context, b, fingerprint string) supervisor.Report {
 	return o.do(ctx, "forgive %s %q", b, fingerprint)
+}
+
+func (o *operator) Drill(ctx context.Context, b string, mode supervisor.DrillMode, d time.Duration) supervisor.Report {
+	return o.do(ctx, "drill %s %s %s", b, mode, d)
 }
 func (o *operator) Reload(ctx context.Context) supervisor.Report  { return o.do(ctx, "reload") }
 func (o *operator) Upgrade(ctx context.Context) supervisor.Report { return o.do(ctx, "upgrade") }
@@ -212,6 +217,7 @@ func TestAdminChanges(t *testing.T) {
 		{"/v1/bulkheads/orders/breaker", `{"mode":"observe"}`, "breaker orders observe"},
 		{"/v1/bulkheads/orders/forgive", ``, `forgive orders ""`},
 		{"/v1/bulkheads/orders/forgive", `{"fingerprint":"00112233445566778899aabbccddeeff"}`, `forgive orders "00112233445566778899aabbccddeeff"`},
+		{"/v1/bulkheads/orders/drill", `{"mode":"backend-down","for_ms":1500}`, "drill orders backend-down 1.5s"},
 	} {
 		for name, c := range map[string]*http.Client{"socket": socket, "tcp": tcp} {
 			fields := []string{"Content-Type", asJSON}
@@ -280,6 +286,10 @@ func TestAdminRefusesBodies(t *testing.T) {
 		{resize, asJSON, `{"workers":1}` + strings.Repeat(" ", 5000), 413},
 		{force, asJSON, `{"mode":"shut"}`, 400},
 		{force, asJSON, `{}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"flood","for_ms":1500}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill","for_ms":999}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill","for_ms":600001}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill"}`, 400},
 	} {
 		answer, body := ask(t, c, "POST", test.path, test.body, "Content-Type", test.media)
 		var p struct{ Type, Title, Detail string }

@@ -23,6 +23,7 @@ type Bulkhead struct {
 	retries  *retryBudget
 	poison   *poison
 	draining atomic.Bool // by an operator
+	drilling atomic.Pointer[DrillMode]
 	stats    *bulkheadStats
 	watch    watchlist
 	usage    usage

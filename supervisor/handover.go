@@ -145,6 +145,7 @@ func (s *Supervisor) Upgrade(ctx context.Context) Report {
 }
 
 func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
+	defer s.drill.bar("an upgrade")()
 	s.operate.Lock()
 	defer s.operate.Unlock()
 	switch {

@@ -19,6 +19,9 @@ func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, e
 		r.Error = fmt.Sprintf("there is no bulkhead %q", name)
 		return r
 	}
+	if action != "drill" {
+		defer s.drill.bar("an operator's " + action)() // which would be judged with it
+	}
 	b.operate.Lock()
 	defer b.operate.Unlock()
 	did, err := do(b)

@@ -206,10 +206,10 @@ func (p *poison) remove(e *list.Element) {
 
 // suspect notes that the worker died while it had the request: it ended by
 // itself or had to be given up. One that it had not taken up had no part in
-// that, and neither has any in an end that an operator asked for.
+// that, and neither has any in an end that an operator or a drill caused.
 func (c *call) suspect(e *exchange.Error) {
 	switch {
-	case e.Stage == exchange.Waiting || ipc.Told(e):
+	case e.Stage == exchange.Waiting || ipc.Told(e) || c.lease.Drilled():
 		return
 	case e.Fault == exchange.WorkerUnresponsive:
 	case e.Fault == exchange.WorkerDied && c.lease.Died():

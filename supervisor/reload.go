@@ -17,6 +17,7 @@ import (
 // ones drain; if they are not, that bulkhead keeps its configuration. All other
 // changes are applied in place, and what has not changed is not touched.
 func (s *Supervisor) Reload(ctx context.Context) Report {
+	defer s.drill.bar("a reload")()
 	s.operate.Lock()
 	defer s.operate.Unlock()
 	begun := time.Now()

@@ -41,6 +41,9 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
 		Refused: b.stats.refusedLastMinute(now), Poisoned: b.poison.refused(now),
 	}
+	if mode := b.drilling.Load(); mode != nil {
+		out.Drill = *mode
+	}
 	workers := b.pool.Load().Status()
 	out.State, out.Why = b.health(workers)
 	used := b.usage.read(workers)

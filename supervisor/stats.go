@@ -10,10 +10,11 @@ import (
 // bulkheadStats are the figures that the requests of one bulkhead leave behind.
 type bulkheadStats struct {
 	metrics *bulkheadMetrics
-	latency *hdr.Rolling // of requests that a worker got
-	refused *hdr.Counts  // of those that had a reason, by reasonIndex
-	turned  *hdr.Counts  // of those that no worker got
-	held    atomic.Int64 // mean time of a slot, smoothed, in nanoseconds
+	latency *hdr.Rolling             // of requests that a worker got
+	refused *hdr.Counts              // of those that had a reason, by reasonIndex
+	turned  *hdr.Counts              // of those that no worker got
+	held    atomic.Int64             // mean time of a slot, smoothed, in nanoseconds
+	drill   atomic.Pointer[recorder] // what a drill wants to know; nil: none is on
 }
 
 func newBulkheadStats(m *metrics, name string, now time.Time) *bulkheadStats {
@@ -37,6 +38,9 @@ func (s *bulkheadStats) record(c *call, now time.Time) {
 		i := reasonIndex[c.reason]
 		s.metrics.refused[i].Inc()
 		s.refused.Add(now, i)
+	}
+	if r := s.drill.Load(); r != nil {
+		r.record(c, took)
 	}
 }
 

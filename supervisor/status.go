@@ -36,6 +36,8 @@ type BulkheadStatus struct {
 
 	Breaker BreakerStatus `json:"breaker"`
 
+	Drill DrillMode `json:"drill,omitempty"` // that is played on it
+
 	RequestsPerSecond float64        `json:"requests_per_second"`
 	P50Seconds        float64        `json:"p50_seconds"`
 	P99Seconds        float64        `json:"p99_seconds"`
@@ -106,4 +108,6 @@ type Report struct {
 	TookMS    float64       `json:"took_ms"`
 	Error     string        `json:"error,omitempty"`
 	Details   []string      `json:"details,omitempty"` // a line each: a mistake in the configuration, a bulkhead
+
+	*DrillResult // of a drill that began
 }

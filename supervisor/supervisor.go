@@ -70,7 +70,8 @@ type Supervisor struct {
 	handed   atomic.Bool   // a successor serves
 	replaced chan struct{} // closed then
 
-	operate  sync.Mutex      // one reload at a time, and none during the stop
+	operate  sync.Mutex // one reload or drill at a time, and none during the stop
+	drill    drillToken
 	retiring sync.WaitGroup  // pools that a reload replaced
 	hard     context.Context // ends every drain
 }
@@ -196,6 +197,7 @@ func (s *Supervisor) startBulkheads(config *Config) {
 	for i, c := range config.Bulkheads {
 		bulkheads[i] = s.start(c)
 	}
+	breach(bulkheads)
 	s.front.table.Store(&table{router: s.front.table.Load().router, bulkheads: bulkheads})
 }
 
@@ -322,6 +324,7 @@ const silentFor = 5 * time.Second
 
 // stop drains, in the reverse order of the start, each step with a deadline.
 func (s *Supervisor) stop(hard context.Context) {
+	defer s.drill.bar("the supervisor stops")()
 	s.operate.Lock()
 	defer s.operate.Unlock()
 	config := s.config.Load()

@@ -75,22 +75,22 @@ func (r *refusal) Error() string { return "the supervisor refused: " + printable
 
 // get asks for something that is there.
 func (c *client) get(path string, wait time.Duration, into any) error {
-	return c.ask(http.MethodGet, path, nil, wait, into)
+	return c.ask(context.Background(), http.MethodGet, path, nil, wait, into)
 }
 
 // change asks for a change. The supervisor is told to give up after wait, and
 // has a moment more to report how far it came.
 func (c *client) change(path string, body any, wait time.Duration, into any) error {
-	return c.ask(http.MethodPost, path, body, wait, into)
+	return c.ask(context.Background(), http.MethodPost, path, body, wait, into)
 }
 
-// ask sends one request and fills into from the answer.
-func (c *client) ask(method, path string, body any, wait time.Duration, into any) error {
+// ask sends one request and fills into from the answer. When ctx ends, it is left.
+func (c *client) ask(ctx context.Context, method, path string, body any, wait time.Duration, into any) error {
 	patient := wait
 	if method == http.MethodPost {
 		patient += 2 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	ctx, cancel := context.WithTimeout(ctx, patient)
 	defer cancel()
 	request, err := newRequest(ctx, method, path, body)
 	if err != nil {

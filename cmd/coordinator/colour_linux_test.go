@@ -13,6 +13,13 @@ import (
 // openTerminal returns one that nobody looks at.
 func openTerminal(t *testing.T) *os.File {
 	t.Helper()
+	_, slave := openTerminals(t)
+	return slave
+}
+
+// openTerminals returns both ends of one: who types, and the program.
+func openTerminals(t *testing.T) (master, slave *os.File) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip(err)
@@ -25,12 +32,12 @@ func openTerminal(t *testing.T) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { slave.Close() })
-	return slave
+	return master, slave
 }
 
 func TestColourOnTerminals(t *testing.T) {

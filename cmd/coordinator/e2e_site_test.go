@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -53,7 +54,9 @@ type site struct {
 	t       *testing.T
 	dir     string // short: sockets live below it
 	vars    map[string]string
-	url     string // of the front
+	exe     string   // of the coordinator; empty: this binary
+	env     []string // of its processes, besides what all have
+	url     string   // of the front
 	admin   *http.Client
 	cmd     *exec.Cmd
 	log     string // path
@@ -119,9 +122,8 @@ func (s *site) envFile() string { return s.dir + "/coordinator.env" }
 // command is the coordinator with nothing in its environment but what every
 // process has.
 func (s *site) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(self(s.t), append(args, "--env-file", s.envFile())...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "XDG_RUNTIME_DIR=" + s.dir,
-		endAtOnce}
+	cmd := exec.Command(cmp.Or(s.exe, self(s.t)), append(args, "--env-file", s.envFile())...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "XDG_RUNTIME_DIR=" + s.dir, endAtOnce}, s.env...)
 	return cmd
 }
 

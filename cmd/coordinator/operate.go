@@ -112,12 +112,24 @@ func (c *upgradeCommand) Run(t *terminal) error { return c.run(t, "upgrade", "/v
 
 // command has the supervisor do one thing to the bulkhead.
 func (c *onBulkhead) command(t *terminal, name string, body any) error {
-	if strings.Trim(c.Bulkhead, ".") == "" { // a path would lose it
-		return usageError(fmt.Sprintf("%q is no name of a bulkhead; coordinator status lists them", c.Bulkhead))
+	if err := checkBulkhead(c.Bulkhead); err != nil {
+		return err
 	}
-	err := c.run(t, name, "/v1/bulkheads/"+url.PathEscape(c.Bulkhead)+"/"+name, body)
+	return namingKnown(c.run(t, name, "/v1/bulkheads/"+url.PathEscape(c.Bulkhead)+"/"+name, body), c.Bulkhead)
+}
+
+// checkBulkhead refuses a name that a path would lose.
+func checkBulkhead(name string) error {
+	if strings.Trim(name, ".") == "" {
+		return usageError(fmt.Sprintf("%q is no name of a bulkhead; coordinator status lists them", name))
+	}
+	return nil
+}
+
+// namingKnown is err, or for an unknown bulkhead one that lists the known ones.
+func namingKnown(err error, bulkhead string) error {
 	if refused, ok := errors.AsType[*refusal](err); ok && refused.Type == supervisor.UnknownBulkheadType {
-		return unknownBulkhead(c.Bulkhead, refused.Known)
+		return unknownBulkhead(bulkhead, refused.Known)
 	}
 	return err
 }

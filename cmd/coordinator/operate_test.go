@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
@@ -78,6 +79,11 @@ func (f *fakeSupervisor) ForceBreaker(ctx context.Context, b string, mode breake
 
 func (f *fakeSupervisor) Forgive(ctx context.Context, b, fingerprint string) supervisor.Report {
 	return f.did(ctx, "forgive "+b+" "+fingerprint, supervisor.Report{Action: "forgive", Bulkheads: []string{b}, Did: "1 poison request may be sent again", TookMS: 0.1})
+}
+
+func (f *fakeSupervisor) Drill(ctx context.Context, b string, mode supervisor.DrillMode, length time.Duration) supervisor.Report {
+	return f.did(ctx, fmt.Sprintf("drill %s %s %s", b, mode, length), supervisor.Report{Action: "drill", Bulkheads: []string{b},
+		Did: "kill for 10.0 s, verdict held", TookMS: 17_300, DrillResult: drillResult()})
 }
 
 func (f *fakeSupervisor) Upgrade(ctx context.Context) supervisor.Report {

@@ -124,6 +124,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 		}
 	}
 	add(b.Why != "", "why", printable(b.Why), moods[b.State])
+	add(b.Drill != "", "drill", drillText(b), watch)
 	add(b.Breaker.State != "closed", "breaker", breakerText(b.Breaker, now), moods[b.Breaker.State])
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
@@ -151,6 +152,9 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	add := func(label, text string, m mood) { notes = append(notes, note{label: label, text: text, mood: m}) }
 	if b.Why != "" {
 		add("why", printable(b.Why), moods[b.State])
+	}
+	if b.Drill != "" {
+		add("drill", drillText(b), watch)
 	}
 	add("breaker", fmt.Sprintf("%s; in the window %d calls, %d failed, %d slow", breakerText(b.Breaker, now),
 		b.Breaker.Calls, b.Breaker.Failures, b.Breaker.Slow), moods[b.Breaker.State])
@@ -181,6 +185,10 @@ func breakerText(b supervisor.BreakerStatus, now time.Time) string {
 	return printable(text)
 }
 
+func drillText(b supervisor.BulkheadStatus) string {
+	return printable(string(b.Drill) + ", by an operator")
+}
+
 func queueText(b supervisor.BulkheadStatus) string {
 	text := fmt.Sprintf("%d of %d waiting", b.QueueDepth, b.Queue)
 	if b.QueueDepth > 0 {
@@ -197,8 +205,17 @@ func restartsText(b supervisor.BulkheadStatus) string {
 	return fmt.Sprintf("%d since the supervisor started", b.Restarts)
 }
 
-// refusedText is the reasons, the most frequent first; empty for none.
+// refusedText is the reasons of the last minute; empty for none.
 func refusedText(refused map[string]int) string {
+	text := reasonsList(refused)
+	if text == "" {
+		return ""
+	}
+	return text + " in the last minute"
+}
+
+// reasonsList is the reasons, the most frequent first; empty for none.
+func reasonsList(refused map[string]int) string {
 	reasons := slices.SortedFunc(maps.Keys(refused), func(a, b string) int {
 		return cmp.Or(cmp.Compare(refused[b], refused[a]), strings.Compare(a, b))
 	})
@@ -208,10 +225,7 @@ func refusedText(refused map[string]int) string {
 			parts = append(parts, fmt.Sprintf("%s=%d", reason, n)) // one word: never on two lines
 		}
 	}
-	if parts == nil {
-		return ""
-	}
-	return printable(strings.Join(parts, ", ") + " in the last minute")
+	return printable(strings.Join(parts, ", "))
 }
 
 // poisonNotes is a line for each request that is refused because workers died

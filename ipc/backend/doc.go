@@ -36,4 +36,9 @@
 // Transfer-Encoding, a coding other than chunked, folded fields, control bytes,
 // chunk lines that are not exact: [exchange.BackendProtocol]. An answer shorter
 // than it said: [exchange.BackendReset], never a clean end.
+//
+// # Drills
+//
+// Where the exchange has a drill on ([exchange.Driller]), the backend seems to
+// refuse, to be slow, or to answer garbage. Without one that costs a look.
 package backend

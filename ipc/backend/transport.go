@@ -91,6 +91,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, x.fail(cmp.Or(exchange.FaultOf(err), exchange.BadRequest), err)
 	}
+	if err := x.drill(); err != nil {
+		closeBody(req)
+		return nil, err
+	}
 	if err := x.connect(); err != nil {
 		closeBody(req)
 		return nil, err

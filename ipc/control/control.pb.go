@@ -392,6 +392,110 @@ func (x *DumpReply) GetStacks() []byte {
 	return nil
 }
 
+type DrillRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mode          string                 `protobuf:"bytes,1,opt,name=mode,proto3" json:"mode,omitempty"`                          // empty: end it
+	ForMs         uint64                 `protobuf:"varint,2,opt,name=for_ms,json=forMs,proto3" json:"for_ms,omitempty"`          // it ends by itself then, whatever becomes of the supervisor
+	DelayMs       uint64                 `protobuf:"varint,3,opt,name=delay_ms,json=delayMs,proto3" json:"delay_ms,omitempty"`    // of backend-slow
+	MaxBytes      uint64                 `protobuf:"varint,4,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"` // of leak
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillRequest) Reset() {
+	*x = DrillRequest{}
+	mi := &file_control_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillRequest) ProtoMessage() {}
+
+func (x *DrillRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillRequest.ProtoReflect.Descriptor instead.
+func (*DrillRequest) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DrillRequest) GetMode() string {
+	if x != nil {
+		return x.Mode
+	}
+	return ""
+}
+
+func (x *DrillRequest) GetForMs() uint64 {
+	if x != nil {
+		return x.ForMs
+	}
+	return 0
+}
+
+func (x *DrillRequest) GetDelayMs() uint64 {
+	if x != nil {
+		return x.DelayMs
+	}
+	return 0
+}
+
+func (x *DrillRequest) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+type DrillReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrillReply) Reset() {
+	*x = DrillReply{}
+	mi := &file_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrillReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrillReply) ProtoMessage() {}
+
+func (x *DrillReply) ProtoReflect() protoreflect.Message {
+	mi := &file_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrillReply.ProtoReflect.Descriptor instead.
+func (*DrillReply) Descriptor() ([]byte, []int) {
+	return file_control_proto_rawDescGZIP(), []int{9}
+}
+
 var File_control_proto protoreflect.FileDescriptor
 
 const file_control_proto_rawDesc = "" +
@@ -420,12 +524,20 @@ const file_control_proto_rawDesc = "" +
 	"\vDumpRequest\x12\x1b\n" +
 	"\tmax_bytes\x18\x01 \x01(\x04R\bmaxBytes\"#\n" +
 	"\tDumpReply\x12\x16\n" +
-	"\x06stacks\x18\x01 \x01(\fR\x06stacks2\xd2\x02\n" +
+	"\x06stacks\x18\x01 \x01(\fR\x06stacks\"q\n" +
+	"\fDrillRequest\x12\x12\n" +
+	"\x04mode\x18\x01 \x01(\tR\x04mode\x12\x15\n" +
+	"\x06for_ms\x18\x02 \x01(\x04R\x05forMs\x12\x19\n" +
+	"\bdelay_ms\x18\x03 \x01(\x04R\adelayMs\x12\x1b\n" +
+	"\tmax_bytes\x18\x04 \x01(\x04R\bmaxBytes\"\f\n" +
+	"\n" +
+	"DrillReply2\xa5\x03\n" +
 	"\aControl\x12Q\n" +
 	"\x05Hello\x12$.coordinator.control.v1.HelloRequest\x1a\".coordinator.control.v1.HelloReply\x12Q\n" +
 	"\x05Stats\x12$.coordinator.control.v1.StatsRequest\x1a\".coordinator.control.v1.StatsReply\x12Q\n" +
 	"\x05Drain\x12$.coordinator.control.v1.DrainRequest\x1a\".coordinator.control.v1.DrainReply\x12N\n" +
-	"\x04Dump\x12#.coordinator.control.v1.DumpRequest\x1a!.coordinator.control.v1.DumpReplyB*Z(commerce.example/coordinator/ipc/controlb\x06proto3"
+	"\x04Dump\x12#.coordinator.control.v1.DumpRequest\x1a!.coordinator.control.v1.DumpReply\x12Q\n" +
+	"\x05Drill\x12$.coordinator.control.v1.DrillRequest\x1a\".coordinator.control.v1.DrillReplyB*Z(commerce.example/coordinator/ipc/controlb\x06proto3"
 
 var (
 	file_control_proto_rawDescOnce sync.Once
@@ -439,7 +551,7 @@ func file_control_proto_rawDescGZIP() []byte {
 	return file_control_proto_rawDescData
 }
 
-var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_control_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_control_proto_goTypes = []any{
 	(*HelloRequest)(nil), // 0: coordinator.control.v1.HelloRequest
 	(*HelloReply)(nil),   // 1: coordinator.control.v1.HelloReply
@@ -449,18 +561,22 @@ var file_control_proto_goTypes = []any{
 	(*DrainReply)(nil),   // 5: coordinator.control.v1.DrainReply
 	(*DumpRequest)(nil),  // 6: coordinator.control.v1.DumpRequest
 	(*DumpReply)(nil),    // 7: coordinator.control.v1.DumpReply
+	(*DrillRequest)(nil), // 8: coordinator.control.v1.DrillRequest
+	(*DrillReply)(nil),   // 9: coordinator.control.v1.DrillReply
 }
 var file_control_proto_depIdxs = []int32{
 	0, // 0: coordinator.control.v1.Control.Hello:input_type -> coordinator.control.v1.HelloRequest
 	2, // 1: coordinator.control.v1.Control.Stats:input_type -> coordinator.control.v1.StatsRequest
 	4, // 2: coordinator.control.v1.Control.Drain:input_type -> coordinator.control.v1.DrainRequest
 	6, // 3: coordinator.control.v1.Control.Dump:input_type -> coordinator.control.v1.DumpRequest
-	1, // 4: coordinator.control.v1.Control.Hello:output_type -> coordinator.control.v1.HelloReply
-	3, // 5: coordinator.control.v1.Control.Stats:output_type -> coordinator.control.v1.StatsReply
-	5, // 6: coordinator.control.v1.Control.Drain:output_type -> coordinator.control.v1.DrainReply
-	7, // 7: coordinator.control.v1.Control.Dump:output_type -> coordinator.control.v1.DumpReply
-	4, // [4:8] is the sub-list for method output_type
-	0, // [0:4] is the sub-list for method input_type
+	8, // 4: coordinator.control.v1.Control.Drill:input_type -> coordinator.control.v1.DrillRequest
+	1, // 5: coordinator.control.v1.Control.Hello:output_type -> coordinator.control.v1.HelloReply
+	3, // 6: coordinator.control.v1.Control.Stats:output_type -> coordinator.control.v1.StatsReply
+	5, // 7: coordinator.control.v1.Control.Drain:output_type -> coordinator.control.v1.DrainReply
+	7, // 8: coordinator.control.v1.Control.Dump:output_type -> coordinator.control.v1.DumpReply
+	9, // 9: coordinator.control.v1.Control.Drill:output_type -> coordinator.control.v1.DrillReply
+	5, // [5:10] is the sub-list for method output_type
+	0, // [0:5] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -477,7 +593,7 @@ func file_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_control_proto_rawDesc), len(file_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

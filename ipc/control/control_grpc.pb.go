@@ -26,6 +26,7 @@ const (
 	Control_Stats_FullMethodName = "/coordinator.control.v1.Control/Stats"
 	Control_Drain_FullMethodName = "/coordinator.control.v1.Control/Drain"
 	Control_Dump_FullMethodName  = "/coordinator.control.v1.Control/Dump"
+	Control_Drill_FullMethodName = "/coordinator.control.v1.Control/Drill"
 )
 
 // ControlClient is the client API for Control service.
@@ -41,6 +42,8 @@ type ControlClient interface {
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainReply, error)
 	// Dump returns the stacks of all goroutines.
 	Dump(ctx context.Context, in *DumpRequest, opts ...grpc.CallOption) (*DumpReply, error)
+	// Drill has the worker play a fault, or end the one that it plays.
+	Drill(ctx context.Context, in *DrillRequest, opts ...grpc.CallOption) (*DrillReply, error)
 }
 
 type controlClient struct {
@@ -91,6 +94,16 @@ func (c *controlClient) Dump(ctx context.Context, in *DumpRequest, opts ...grpc.
 	return out, nil
 }
 
+func (c *controlClient) Drill(ctx context.Context, in *DrillRequest, opts ...grpc.CallOption) (*DrillReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DrillReply)
+	err := c.cc.Invoke(ctx, Control_Drill_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ControlServer is the server API for Control service.
 // All implementations must embed UnimplementedControlServer
 // for forward compatibility.
@@ -104,6 +117,8 @@ type ControlServer interface {
 	Drain(context.Context, *DrainRequest) (*DrainReply, error)
 	// Dump returns the stacks of all goroutines.
 	Dump(context.Context, *DumpRequest) (*DumpReply, error)
+	// Drill has the worker play a fault, or end the one that it plays.
+	Drill(context.Context, *DrillRequest) (*DrillReply, error)
 	mustEmbedUnimplementedControlServer()
 }
 
@@ -125,6 +140,9 @@ func (UnimplementedControlServer) Drain(context.Context, *DrainRequest) (*DrainR
 }
 func (UnimplementedControlServer) Dump(context.Context, *DumpRequest) (*DumpReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Dump not implemented")
+}
+func (UnimplementedControlServer) Drill(context.Context, *DrillRequest) (*DrillReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Drill not implemented")
 }
 func (UnimplementedControlServer) mustEmbedUnimplementedControlServer() {}
 func (UnimplementedControlServer) testEmbeddedByValue()                 {}
@@ -219,6 +237,24 @@ func _Control_Dump_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Control_Drill_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DrillRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ControlServer).Drill(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Control_Drill_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ControlServer).Drill(ctx, req.(*DrillRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Control_ServiceDesc is the grpc.ServiceDesc for Control service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -241,6 +277,10 @@ var Control_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Dump",
 			Handler:    _Control_Dump_Handler,
+		},
+		{
+			MethodName: "Drill",
+			Handler:    _Control_Drill_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -38,6 +38,9 @@ func (r *record) forgive() {
 	r.faults, r.failedStarts, r.quarantined = nil, 0, false
 }
 
+// excuse notes the loss of a worker that is charged to nobody.
+func (r *record) excuse() { r.healthySince = time.Time{} }
+
 // settle ends a quarantine that a healthy worker has outlived.
 func (r *record) settle(now time.Time) {
 	if !r.healthySince.IsZero() && now.Sub(r.healthySince) >= healthyAfter {

@@ -71,6 +71,9 @@ type member struct {
 	dismissed bool   // its end is awaited: what it still holds ends with it
 	seen      bool   // by the witness
 	evidence  string // the name that the witness gave
+	drilled   bool   // a drill does something to it: its loss is nobody's fault
+	killed    bool   // by a drill
+	plays     *drill // nil, or what it was last told to
 }
 
 func newMember(s *slot, w *ipc.Worker) *member {

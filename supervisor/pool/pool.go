@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"commerce.example/coordinator/ipc"
@@ -58,6 +59,8 @@ type Pool struct {
 	endStarts context.CancelCauseFunc
 	drains    context.Context // ends with the patience of Stop
 	cutDrains context.CancelFunc
+
+	drill atomic.Pointer[drill] // what its workers play; nil: nothing
 
 	mu      sync.Mutex
 	all     []*slot
@@ -244,6 +247,9 @@ func (p *Pool) begin(ctx context.Context, slot int) (l launch) {
 		return launch{err: err}
 	}
 	l.worker, l.err = ipc.Launch(ctx, spec)
+	if l.err == nil {
+		p.enlist(ctx, l.worker)
+	}
 	l.took = time.Since(begun)
 	return l
 }

@@ -256,6 +256,9 @@ func (s *slot) mourn() {
 	if cause == CauseProtocol || cause == CauseStuck {
 		s.retire(m, func() {})
 	}
+	if m.isDrilled() {
+		cause = CauseDrill
+	}
 	s.fault(cause, m, err)
 }
 
@@ -264,7 +267,12 @@ func (s *slot) fault(cause Cause, m *member, err error) {
 	if s.pool.starts.Err() != nil {
 		return
 	}
-	wait, quarantine := s.record.fault(time.Now(), s.pool.config.Budget(), jitter())
+	wait, quarantine := time.Duration(0), false
+	if cause == CauseDrill {
+		s.record.excuse()
+	} else {
+		wait, quarantine = s.record.fault(time.Now(), s.pool.config.Budget(), jitter())
+	}
 	if s.abort != nil {
 		wait = 0 // a restart is under way already
 	}

@@ -71,6 +71,7 @@ const (
 	CauseStuck        Cause = "stuck"        // the time of its requests ran out before it had sent them
 	CauseOperator     Cause = "operator"     // a restart was asked for
 	CauseOOM          Cause = "oom"          // killed for its memory
+	CauseDrill        Cause = "drill"        // a drill ended it
 
 	// It reached one of its Limits.
 	CauseMemory      Cause = "memory"
@@ -86,7 +87,7 @@ const CauseOverrun Cause = "overrun"
 // Causes is every Cause of an Event.
 func Causes() []Cause {
 	return []Cause{
-		CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseStuck, CauseOperator, CauseOOM,
+		CauseExit, CauseStart, CauseUnresponsive, CauseProtocol, CauseStuck, CauseOperator, CauseDrill, CauseOOM,
 		CauseMemory, CauseDescriptors, CauseRequests, CauseAge,
 	}
 }

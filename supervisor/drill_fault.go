@@ -1,0 +1,83 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/supervisor/pool"
+)
+
+// drillLeak is how much memory each worker takes in a leak.
+const drillLeak = 256 << 20
+
+// drillFault is what a drill does to a pool. No reload replaces the pool
+// meanwhile.
+type drillFault struct {
+	pool  *pool.Pool
+	mode  DrillMode
+	plays ipc.Drill // what the workers play; zero: nothing
+	thaw  func()    // nil: nothing is frozen
+	hit   int       // workers it was done to
+}
+
+func newDrillFault(b *Bulkhead, mode DrillMode, length time.Duration) *drillFault {
+	f := &drillFault{pool: b.pool.Load(), mode: mode}
+	switch mode {
+	case DrillKill, DrillFreeze:
+	case DrillLeak:
+		f.plays = ipc.Drill{Mode: ipc.DrillLeak, For: length, Bytes: drillLeak}
+	default:
+		f.plays = ipc.Drill{Mode: ipc.DrillMode(mode), For: length, Delay: tooSlow(b.settings.Load().BulkheadConfig)}
+	}
+	return f
+}
+
+// tooSlow is how long a backend takes that the breaker of c must notice.
+func tooSlow(c BulkheadConfig) time.Duration {
+	if c.Breaker.SlowCall > 0 {
+		return c.Breaker.SlowCall + c.Breaker.SlowCall/2
+	}
+	return c.Timeout + time.Second
+}
+
+// begin begins it. After an error too, end must be called.
+func (f *drillFault) begin(ctx context.Context) error {
+	switch f.mode {
+	case DrillKill: // which renew does
+		return nil
+	case DrillFreeze:
+		_, thaw, ok := f.pool.Freeze()
+		if !ok {
+			return errors.New("no worker is there to freeze")
+		}
+		f.thaw = thaw
+		f.hit++
+		return nil
+	}
+	err := f.pool.Play(ctx, f.plays)
+	if err == nil {
+		f.hit = len(f.pool.Status())
+	}
+	return err
+}
+
+// renew is called at the begin and every second.
+func (f *drillFault) renew(ctx context.Context) {
+	switch f.mode {
+	case DrillKill:
+		f.hit += f.pool.Kill()
+	case DrillFreeze: // once: the worker that takes its place shows that it was found
+	default:
+		_ = f.pool.Replay(ctx) // a worker that cannot would have said so at first
+	}
+}
+
+// end ends it, and leaves no worker stopped.
+func (f *drillFault) end() {
+	if f.thaw != nil {
+		f.thaw()
+	}
+	f.pool.EndDrill()
+}
