@@ -19,6 +19,7 @@ type connLimits struct {
 	perClient atomic.Int64
 	trusted   *atomic.Pointer[TrustedProxies]
 	refused   func()
+	scarce    func() // a connection was refused for want of descriptors
 
 	open atomic.Int64
 	mu   sync.Mutex
@@ -67,7 +68,9 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			}
 			return nil, err
 		}
-		if c := l.limits.admit(nc); c != nil {
+		if descriptorsScarce(nc) {
+			l.limits.scarce()
+		} else if c := l.limits.admit(nc); c != nil {
 			return c, nil
 		}
 		l.limits.refused()

@@ -26,6 +26,8 @@ type metrics struct {
 	retries         *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
+	outputDropped   *prometheus.CounterVec
+	operations      *prometheus.CounterVec
 }
 
 // seconds are the classic buckets of all durations: from a refusal in memory to
@@ -43,9 +45,12 @@ func newMetrics() *metrics {
 		retries:         counter("coordinator_retries_total", "Requests that were sent to the backend again, within the retry budget.", "bulkhead"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
+		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
+		operations:      counter("coordinator_operations_total", "What operators asked for, by whether it was done. Reloads that were shared count once.", "action", "result"),
 	}
 	m.registry.MustRegister(
 		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds,
+		m.outputDropped, m.operations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -70,12 +75,21 @@ func (m *metrics) countDropped(lines func() uint64) {
 	}, func() float64 { return float64(lines()) }))
 }
 
+// operated counts what an operator asked for.
+func (m *metrics) operated(action string, err error) {
+	result := "done"
+	if err != nil {
+		result = "failed"
+	}
+	m.operations.WithLabelValues(action, result).Inc()
+}
+
 // forget drops the series of a bulkhead that a reload removed.
 func (m *metrics) forget(bulkhead string) {
 	labels := prometheus.Labels{"bulkhead": bulkhead}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds} {
+	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds, m.outputDropped} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -89,6 +103,7 @@ type bulkheadMetrics struct {
 	queueWait       prometheus.Observer
 	retries         prometheus.Counter
 	startSeconds    prometheus.Observer
+	outputDropped   prometheus.Counter
 	refused         []prometheus.Counter // by index in reasons
 	restarts        map[pool.Cause]prometheus.Counter
 
@@ -120,6 +135,7 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		queueWait:       m.queueWait.WithLabelValues(name),
 		retries:         m.retries.WithLabelValues(name),
 		startSeconds:    m.startSeconds.WithLabelValues(name),
+		outputDropped:   m.outputDropped.WithLabelValues(name),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}
 	for _, r := range reasons {

@@ -62,14 +62,20 @@ type Supervisor struct {
 	peers      pool.Peers
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 
+	saidScarce atomic.Int64 // when the log said that descriptors are, since the start
+
 	state  atomic.Pointer[string]
 	ticked atomic.Uint64 // by the watch
 
 	handed   atomic.Bool   // a successor serves
 	replaced chan struct{} // closed then
 
-	operate  sync.Mutex      // one reload at a time, and none during the stop
-	retiring sync.WaitGroup  // pools that a reload replaced
+	operate  sync.Mutex // one reload or upgrade at a time, and none during the stop
+	reloads  reloads
+	retired  map[string]chan struct{} // by bulkhead, closed when the pool that a reload replaced last has ended; operate guards it
+	retiring sync.WaitGroup           // those pools
+	life     context.Context          // ends when the stop begins
+	endLife  context.CancelFunc
 	hard     context.Context // ends every drain
 }
 
@@ -85,7 +91,11 @@ func New(o Options) (*Supervisor, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &Supervisor{options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(), replaced: make(chan struct{})}
+	s := &Supervisor{
+		options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(),
+		replaced: make(chan struct{}), retired: make(map[string]chan struct{}),
+	}
+	s.life, s.endLife = context.WithCancel(context.Background())
 	s.setState(stateStarting)
 	s.config.Store(&o.Config)
 	s.front.ids = NewRequestIDs()
@@ -140,6 +150,8 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	}
 	defer gen.close()
 	s.generation, s.hard = gen, hard
+	defer context.AfterFunc(ctx, s.endLife)()
+	defer s.endLife()
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
@@ -147,6 +159,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		s.closeListeners()
 		return err
 	}
+	from.closeRest()
 	if from == nil { // before any worker starts, so that a start that hangs can be looked at
 		s.admin.serve()
 	}
@@ -179,6 +192,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	case err = <-served:
 		err = fmt.Errorf("front: %w", err)
 	}
+	s.endLife() // a reload or an upgrade that is under way makes room
 	s.stop(hard)
 	return err
 }
@@ -239,7 +253,7 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	s.limits.by = make(map[netip.Addr]int64)
 	s.limits.trusted = &s.front.trusted
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
-	s.limits.refused = refused.Inc
+	s.limits.refused, s.limits.scarce = refused.Inc, s.sayScarce
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
 	}
