@@ -1,49 +1,76 @@
 package supervisor
 
 import (
-	"net"
+	"errors"
+	"os"
+	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// spareDescriptors are for no client: the admin API, calls to workers and new
-// workers need them when all others are in use. Of a small limit it is a quarter.
-const spareDescriptors = 128
+const (
+	// spareFiles is how many descriptors are kept from clients: calls to workers,
+	// new workers (a dozen each) and the admin API need them when all others are
+	// in use. A client is two: its connection and that to a worker.
+	spareFiles = 64
+	// acceptPause is how often a front without descriptors looks for some.
+	acceptPause = 50 * time.Millisecond
+)
 
-// descriptorsScarce reports whether nc has one of the last descriptors. The
-// kernel gives the lowest free number, so a high one says that all below are in
-// use, by whatever it may be; and the limit is asked each time, because it can be
-// changed from outside (prlimit(2)).
-func descriptorsScarce(nc net.Conn) bool {
-	sc, ok := nc.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	scarce := false
-	_ = raw.Control(func(fd uintptr) {
-		var limit unix.Rlimit
-		if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
-			most := uint64(limit.Cur)
-			scarce = uint64(fd) >= most-min(spareDescriptors, most/4)
-		}
-	})
-	return scarce
+// spare holds descriptors while there is no shortage, and lets them go when the
+// front finds none for a client. The front accepts again once it holds them
+// again, so what they are kept for has them as long as the shortage lasts.
+type spare struct {
+	short func() // called at the beginning of a shortage
+
+	mu   sync.Mutex
+	held []*os.File
 }
 
-// scarcityLogged is how often the log says so at most.
-const scarcityLogged = 10 * time.Second
-
-// sayScarce logs that connections are refused for want of descriptors.
-func (s *Supervisor) sayScarce() {
-	now := time.Since(s.since)
-	last := s.saidScarce.Load()
-	if (last == 0 || now-time.Duration(last) >= scarcityLogged) && s.saidScarce.CompareAndSwap(last, int64(now)) {
-		s.log.Warn("connections refused: open files are at their limit but for the spare ones", "spare", spareDescriptors, "open", s.limits.open.Load())
+// take reports whether the descriptors are held.
+func (s *spare) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.held) < spareFiles {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			s.drop()
+			return !outOfFiles(err) // without /dev/null there is nothing to hold
+		}
+		s.held = append(s.held, f)
 	}
+	return true
+}
+
+// give lets them go, for there is a shortage.
+func (s *spare) give() {
+	if s.release() {
+		s.short()
+	}
+}
+
+// release reports whether there were any to let go.
+func (s *spare) release() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.drop()
+	return len(s.held) > 0
+}
+
+func (s *spare) drop() {
+	for _, f := range s.held {
+		f.Close()
+	}
+	s.held = nil
+}
+
+// outOfFiles is a shortage in this process or in the whole system.
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
+// sayShort logs and counts a shortage.
+func (s *Supervisor) sayShort() {
+	s.metrics.acceptPauses.Inc()
+	s.log.Warn("out of descriptors: the front accepts no connection until some are free", "connections", s.limits.open.Load())
 }

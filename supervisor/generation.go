@@ -140,6 +140,7 @@ func sweepGenerations(base string) {
 		if errors.Is(err, errLocked) {
 			continue
 		}
+		killOrphans(dir)
 		_ = os.RemoveAll(dir)
 		if lock != nil {
 			lock.Close()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -309,7 +310,7 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 func (s *Supervisor) listeningFiles() (map[string]*os.File, error) {
 	files := make(map[string]*os.File)
 	dup := func(name string, ln net.Listener) error {
-		f, err := ln.(interface{ File() (*os.File, error) }).File()
+		f, err := dupListener(name, ln)
 		if err == nil {
 			files[name] = f
 		}
@@ -326,6 +327,26 @@ func (s *Supervisor) listeningFiles() (map[string]*os.File, error) {
 		}
 	}
 	return files, nil
+}
+
+// dupListener is what File of a net.Listener is, but for one thing: starting a
+// process with that would set the socket to blocking, for both descriptors, and
+// nothing could end an Accept any more when the successor did not undo it.
+func dupListener(name string, ln net.Listener) (*os.File, error) {
+	raw, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	number, dupErr := -1, error(nil)
+	if err := raw.Control(func(fd uintptr) {
+		number, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return nil, err
+	}
+	if dupErr != nil {
+		return nil, os.NewSyscallError("fcntl", dupErr)
+	}
+	return os.NewFile(uintptr(number), name), nil
 }
 
 // unready lists the bulkheads without a worker.

@@ -28,6 +28,7 @@ type metrics struct {
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
 	operations      *prometheus.CounterVec
+	acceptPauses    prometheus.Counter
 }
 
 // seconds are the classic buckets of all durations: from a refusal in memory to
@@ -47,10 +48,13 @@ func newMetrics() *metrics {
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
 		operations:      counter("coordinator_operations_total", "What operators asked for, by whether it was done. Reloads that were shared count once.", "action", "result"),
+		acceptPauses: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "coordinator_accept_pauses_total", Help: "How often the front stopped accepting because all descriptors were in use.",
+		}),
 	}
 	m.registry.MustRegister(
 		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.restarts, m.startSeconds,
-		m.outputDropped, m.operations,
+		m.outputDropped, m.operations, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m

@@ -62,8 +62,6 @@ type Supervisor struct {
 	peers      pool.Peers
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 
-	saidScarce atomic.Int64 // when the log said that descriptors are, since the start
-
 	state  atomic.Pointer[string]
 	ticked atomic.Uint64 // by the watch
 
@@ -155,6 +153,8 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
+	s.limits.spare.take()
+	defer s.limits.spare.release()
 	if s.admin, err = s.openAdmin(config, from); err != nil {
 		s.closeListeners()
 		return err
@@ -253,7 +253,7 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	s.limits.by = make(map[netip.Addr]int64)
 	s.limits.trusted = &s.front.trusted
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
-	s.limits.refused, s.limits.scarce = refused.Inc, s.sayScarce
+	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
 	}
