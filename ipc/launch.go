@@ -162,7 +162,7 @@ func (w *Worker) prepare(spec Spec) (*launcher, error) {
 		Plugins:          plugin.PluginSet{controlName: &controlPlugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		SkipHostEnv:      true,
-		StartTimeout:     spec.StartTimeout,
+		StartTimeout:     spec.StartTimeout + time.Second, // ctx ends first, and says what was waited for
 		Logger:           hclog.NewNullLogger(),
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: w.dir},
 		// go-plugin connects without a deadline; gRPC's own is 20 s.

@@ -19,6 +19,7 @@ type connLimits struct {
 	perClient atomic.Int64
 	trusted   *atomic.Pointer[TrustedProxies]
 	refused   func()
+	spare     spare
 
 	open atomic.Int64
 	mu   sync.Mutex
@@ -48,6 +49,12 @@ type limitedListener struct {
 // accepted for it: closed at once, those connections would be reset.
 const lastCalls = 50 * time.Millisecond
 
+// Close ends Accept.
+func (l *limitedListener) Close() error {
+	l.closing.Store(true)
+	return l.Listener.Close()
+}
+
 // shutGracefully ends Accept once the backlog is empty.
 func (l *limitedListener) shutGracefully() {
 	l.closing.Store(true)
@@ -61,6 +68,13 @@ func (l *limitedListener) shutGracefully() {
 func (l *limitedListener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
+		if err != nil && outOfFiles(err) && !l.closing.Load() {
+			l.limits.spare.give()
+			for !l.closing.Load() && !l.limits.spare.take() {
+				time.Sleep(acceptPause)
+			}
+			continue
+		}
 		if err != nil {
 			if l.closing.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil, net.ErrClosed

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +23,9 @@ import (
 type generation struct {
 	state *os.File // locked
 	dir   string   // of the sockets
-	lock  *os.File // of dir
+
+	restoring sync.Mutex
+	lock      *os.File // of dir; restoring guards it once workers start
 }
 
 // openGeneration takes the state directory, removes what earlier supervisors of
@@ -79,6 +82,39 @@ func openGeneration(stateDir, runtimeDir string, handed *os.File) (_ *generation
 	return g, err
 }
 
+// restore makes the folder for sockets anew when somebody has removed it, as
+// cleaners of temporary folders do. Connections that are open do not need it, but
+// no worker can start without.
+func (g *generation) restore() error {
+	g.restoring.Lock()
+	defer g.restoring.Unlock()
+	if _, err := os.Lstat(g.dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.MkdirAll(g.dir, 0o700); err != nil {
+		return fmt.Errorf("runtime directory: %w", err)
+	}
+	for _, dir := range []string{filepath.Dir(g.dir), g.dir} {
+		if err := private(dir); err != nil {
+			return err
+		}
+	}
+	lock, err := lockFile(filepath.Join(g.dir, "lock"))
+	if err != nil {
+		return fmt.Errorf("runtime directory: %w", err)
+	}
+	g.lock.Close()
+	g.lock = lock
+	return nil
+}
+
+// reclaim undoes what a successor that failed has left: its name in the lock,
+// and the folder of its sockets.
+func (g *generation) reclaim() {
+	_ = writePid(g.state) // it is only for people to read
+	sweepGenerations(filepath.Dir(g.dir))
+}
+
 // private refuses a folder that others could put sockets into.
 func private(dir string) error {
 	info, err := os.Lstat(dir)
@@ -104,6 +140,7 @@ func sweepGenerations(base string) {
 		if errors.Is(err, errLocked) {
 			continue
 		}
+		killOrphans(dir)
 		_ = os.RemoveAll(dir)
 		if lock != nil {
 			lock.Close()

@@ -9,7 +9,10 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // HandoverVariable is how a successor learns what it inherits. It is no
@@ -51,6 +54,9 @@ func ParseHandover(value string) (*Handover, error) {
 	if err := json.Unmarshal([]byte(value), h); err != nil {
 		return nil, fmt.Errorf("%s: %w", HandoverVariable, err)
 	}
+	for _, fd := range h.Files {
+		unix.CloseOnExec(fd) // or every worker would inherit it
+	}
 	in, out := h.file(inFile), h.file(outFile)
 	if in == nil || out == nil {
 		return nil, fmt.Errorf("%s: no line to the old supervisor", HandoverVariable)
@@ -70,6 +76,17 @@ func (h *Handover) file(name string) *os.File {
 	}
 	delete(h.Files, name)
 	return os.NewFile(uintptr(fd), name)
+}
+
+// closeRest closes what this supervisor has no use for, such as a socket that is
+// not in its configuration any more: clients would wait at it for ever.
+func (h *Handover) closeRest() {
+	if h == nil {
+		return
+	}
+	for name := range h.Files {
+		h.file(name).Close()
+	}
 }
 
 // listener takes a listening socket over; nil, nil when it was not handed down.
@@ -112,6 +129,14 @@ func (h *Handover) takeOver(unready []string) error {
 	return nil
 }
 
+// Refuse tells the old supervisor why this one ends. It does nothing without a
+// Handover, or without an error.
+func (h *Handover) Refuse(why error) {
+	if h != nil && why != nil {
+		_ = h.say(strings.ReplaceAll(why.Error(), "\n", "; ")) // it also sees the end
+	}
+}
+
 func (h *Handover) say(word string) error {
 	_, err := h.out.WriteString(word + "\n")
 	return err
@@ -120,9 +145,11 @@ func (h *Handover) say(word string) error {
 // successor is the new process, seen from the old supervisor.
 type successor struct {
 	process *os.Process
+	line    *os.File // what in reads
 	in      *bufio.Reader
 	out     *os.File
-	ended   chan error
+	ended   chan struct{}
+	state   *os.ProcessState // once ended is closed; may be nil
 }
 
 // Upgrade replaces this process by a new one of the binary that stands at its
@@ -133,6 +160,7 @@ func (s *Supervisor) Upgrade(ctx context.Context) Report {
 	r := Report{Action: "upgrade", Bulkheads: []string{}}
 	pid, err := s.upgrade(ctx)
 	r.took(begun)
+	s.metrics.operated(r.Action, err)
 	if err != nil {
 		r.Error = err.Error() + "; this supervisor goes on"
 		s.log.Error("upgrade failed", "error", err, "took_ms", r.TookMS)
@@ -158,51 +186,62 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startWait+5*time.Second, errors.New("the new process was not ready in time"))
 	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	defer context.AfterFunc(s.life, func() { giveUp(errors.New("the supervisor was told to stop")) })()
 	next, err := s.launchSuccessor()
 	if err != nil {
 		return 0, err
 	}
+	defer next.line.Close()
 	defer next.out.Close()
-	if err := next.await(ctx, "ready"); err == nil {
-		if _, err = next.out.WriteString("go\n"); err == nil {
-			err = next.await(ctx, "serving")
-		}
-		if err == nil {
-			s.handOver(next.process.Pid)
-			return next.process.Pid, nil
-		}
-	} else {
+	if err = next.await(ctx, "ready"); err == nil {
+		err = next.takeOver(ctx)
+	}
+	if err != nil {
 		_ = next.process.Kill()
 		<-next.ended
+		s.generation.reclaim()
 		return 0, err
 	}
-	_ = next.process.Kill()
-	<-next.ended
-	return 0, errors.New("the new process failed as it took over")
+	s.handOver(next.process.Pid)
+	return next.process.Pid, nil
 }
+
+func (n *successor) takeOver(ctx context.Context) error {
+	_, err := n.out.WriteString("go\n")
+	if err == nil {
+		err = n.await(ctx, "serving")
+	}
+	if err != nil {
+		return fmt.Errorf("the new process failed as it took over: %w", err)
+	}
+	return nil
+}
+
+// lastWords is how long after a successor's end what it said is still read: its
+// end of the line may have gone on to a process of its own.
+const lastWords = 100 * time.Millisecond
 
 // await waits for a word. Anything else that the successor says is why it fails.
 func (n *successor) await(ctx context.Context, word string) error {
 	said := make(chan string, 1)
-	failed := make(chan error, 1)
-	go func() {
-		line, err := n.in.ReadString('\n')
-		if err != nil {
-			failed <- errors.New("the new process ended before it was " + word)
-			return
-		}
+	go func() { // ends with the process, at the latest
+		line, _ := n.in.ReadString('\n')
 		said <- strings.TrimSpace(line)
 	}()
 	select {
 	case line := <-said:
-		if line != word {
-			return errors.New("the new process: " + line)
+		switch line {
+		case word:
+			return nil
+		case "":
+			_ = n.process.Kill() // it will not say any more
+			<-n.ended
+			return fmt.Errorf("the new process ended before it was %s (%v)", word, n.state)
 		}
-		return nil
-	case err := <-failed:
-		return err
+		return errors.New("the new process: " + line)
 	case <-ctx.Done():
-		_ = n.process.Kill() // ends the reader too
 		return context.Cause(ctx)
 	}
 }
@@ -259,11 +298,11 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &successor{process: proc, in: bufio.NewReader(ourIn), out: ourOut, ended: make(chan error, 1)}
-	go func() {
-		_, err := proc.Wait()
-		ourIn.Close()
-		n.ended <- err
+	n := &successor{process: proc, line: ourIn, in: bufio.NewReader(ourIn), out: ourOut, ended: make(chan struct{})}
+	go func() { // as long as the process: whoever upgrades ends with it, or has killed it
+		n.state, _ = proc.Wait()
+		_ = n.line.SetReadDeadline(time.Now().Add(lastWords))
+		close(n.ended)
 	}()
 	return n, nil
 }
@@ -272,7 +311,7 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 func (s *Supervisor) listeningFiles() (map[string]*os.File, error) {
 	files := make(map[string]*os.File)
 	dup := func(name string, ln net.Listener) error {
-		f, err := ln.(interface{ File() (*os.File, error) }).File()
+		f, err := dupListener(name, ln)
 		if err == nil {
 			files[name] = f
 		}
@@ -289,6 +328,26 @@ func (s *Supervisor) listeningFiles() (map[string]*os.File, error) {
 		}
 	}
 	return files, nil
+}
+
+// dupListener is what File of a net.Listener is, but for one thing: starting a
+// process with that would set the socket to blocking, for both descriptors, and
+// nothing could end an Accept any more when the successor did not undo it.
+func dupListener(name string, ln net.Listener) (*os.File, error) {
+	raw, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	number, dupErr := -1, error(nil)
+	if err := raw.Control(func(fd uintptr) {
+		number, dupErr = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0)
+	}); err != nil {
+		return nil, err
+	}
+	if dupErr != nil {
+		return nil, os.NewSyscallError("fcntl", dupErr)
+	}
+	return os.NewFile(uintptr(number), name), nil
 }
 
 // unready lists the bulkheads without a worker.

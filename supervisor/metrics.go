@@ -27,6 +27,9 @@ type metrics struct {
 	slow            *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
+	outputDropped   *prometheus.CounterVec
+	operations      *prometheus.CounterVec
+	acceptPauses    prometheus.Counter
 }
 
 // seconds are the classic buckets of all durations: from a refusal in memory to
@@ -45,9 +48,15 @@ func newMetrics() *metrics {
 		slow:            counter("coordinator_slow_requests_total", "Requests that were older than SLOW_LOG and had no answer yet.", "bulkhead"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
+		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
+		operations:      counter("coordinator_operations_total", "What operators asked for, by whether it was done. Reloads that were shared count once.", "action", "result"),
+		acceptPauses: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "coordinator_accept_pauses_total", Help: "How often the front stopped accepting because all descriptors were in use.",
+		}),
 	}
 	m.registry.MustRegister(
 		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds,
+		m.outputDropped, m.operations, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -72,12 +81,21 @@ func (m *metrics) countDropped(lines func() uint64) {
 	}, func() float64 { return float64(lines()) }))
 }
 
+// operated counts what an operator asked for.
+func (m *metrics) operated(action string, err error) {
+	result := "done"
+	if err != nil {
+		result = "failed"
+	}
+	m.operations.WithLabelValues(action, result).Inc()
+}
+
 // forget drops the series of a bulkhead that a reload removed.
 func (m *metrics) forget(bulkhead string) {
 	labels := prometheus.Labels{"bulkhead": bulkhead}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds} {
+	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds, m.outputDropped} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -92,6 +110,7 @@ type bulkheadMetrics struct {
 	retries         prometheus.Counter
 	slow            prometheus.Counter
 	startSeconds    prometheus.Observer
+	outputDropped   prometheus.Counter
 	refused         []prometheus.Counter // by index in reasons
 	restarts        map[pool.Cause]prometheus.Counter
 
@@ -124,6 +143,7 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		retries:         m.retries.WithLabelValues(name),
 		slow:            m.slow.WithLabelValues(name),
 		startSeconds:    m.startSeconds.WithLabelValues(name),
+		outputDropped:   m.outputDropped.WithLabelValues(name),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}
 	for _, r := range reasons {

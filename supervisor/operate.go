@@ -30,6 +30,7 @@ func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, e
 		r.Error = err.Error()
 	}
 	r.took(begun)
+	s.metrics.operated(action, err)
 	if err != nil {
 		s.log.Error("operation failed", "action", action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
 	} else {

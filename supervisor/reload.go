@@ -16,21 +16,44 @@ import (
 // whose workers see a change gets new ones, which must be ready before the old
 // ones drain; if they are not, that bulkhead keeps its configuration. All other
 // changes are applied in place, and what has not changed is not touched.
+//
+// Calls that come while a reload runs share the next one, and its report. It is
+// given up when ctx has ended for all of them, or when the supervisor stops.
 func (s *Supervisor) Reload(ctx context.Context) Report {
+	x, first := s.reloads.join(s.life)
+	defer context.AfterFunc(ctx, func() { s.reloads.leave(x, context.Cause(ctx)) })()
+	if first {
+		s.runReload(x)
+		return x.report
+	}
+	select {
+	case <-x.done:
+		return x.report
+	case <-ctx.Done():
+		return Report{Action: "reload", Bulkheads: []string{}, Error: fmt.Sprintf("not waited for (%v): it goes on for others who asked", context.Cause(ctx))}
+	}
+}
+
+// runReload is one reload, once its turn has come.
+func (s *Supervisor) runReload(x *sharedReload) {
+	defer close(x.done)
+	defer x.giveUp(nil)
 	defer s.drill.bar("a reload")()
+	begun := time.Now()
 	s.operate.Lock()
 	defer s.operate.Unlock()
-	begun := time.Now()
-	r := Report{Action: "reload", Bulkheads: []string{}}
-	err := s.reload(ctx, &r)
+	asked := s.reloads.begin(x)
+	r := &x.report
+	r.Action, r.Bulkheads = "reload", []string{}
+	err := s.reload(x.ctx, r)
 	r.took(begun)
+	s.metrics.operated(r.Action, err)
 	if err != nil {
 		r.Error = err.Error()
-		s.log.Error("reload failed", "error", err, "details", r.Details, "took_ms", r.TookMS)
+		s.log.Error("reload failed", "error", err, "details", r.Details, "asked", asked, "took_ms", r.TookMS)
 	} else {
-		s.log.Info("reloaded", "did", r.Did, "details", r.Details, "took_ms", r.TookMS)
+		s.log.Info("reloaded", "did", r.Did, "details", r.Details, "asked", asked, "took_ms", r.TookMS)
 	}
-	return r
 }
 
 func (s *Supervisor) reload(ctx context.Context, r *Report) error {
@@ -51,6 +74,9 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	r.Details = append(r.Details, s.keepFixed(&config)...)
 
 	plan := s.plan(config)
+	if err := s.awaitRetired(ctx, plan); err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
 	kept := s.startNewPools(ctx, plan)
 	r.Details = append(r.Details, kept...)
 	next := make([]BulkheadConfig, len(plan.revisions))
@@ -200,7 +226,7 @@ func (s *Supervisor) abandon(p *reloadPlan) {
 // on see all of it.
 func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next []BulkheadConfig) {
 	t := &table{router: router}
-	var old []*pool.Pool
+	old := make(map[string]*pool.Pool)
 	for _, c := range p.revisions {
 		b := c.bulkhead
 		if !c.kept {
@@ -208,7 +234,7 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 		}
 		if c.pool != nil {
 			if before := b.pool.Swap(c.pool); before != nil {
-				old = append(old, before)
+				old[c.to.Name] = before
 			}
 		}
 		t.bulkheads = append(t.bulkheads, b)
@@ -227,22 +253,50 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 			cancel()
 		}
 	}
-	for _, before := range old {
-		s.retire(before, config.DrainTimeout, func() {})
+	for name, before := range old {
+		s.retire(name, before, config.DrainTimeout, func() {})
 	}
 	for _, b := range p.removed {
-		s.retire(b.pool.Load(), config.DrainTimeout, func() { s.metrics.forget(b.settings.Load().Name) })
+		name := b.settings.Load().Name
+		s.retire(name, b.pool.Load(), config.DrainTimeout, func() { s.metrics.forget(name) })
 	}
 }
 
 // retire drains a pool that no request finds any more, aside.
-func (s *Supervisor) retire(p *pool.Pool, timeout time.Duration, then func()) {
+func (s *Supervisor) retire(bulkhead string, p *pool.Pool, timeout time.Duration, then func()) {
+	gone := make(chan struct{})
+	s.retired[bulkhead] = gone
 	s.retiring.Go(func() {
+		defer close(gone)
 		ctx, cancel := context.WithTimeout(s.hard, max(timeout, time.Second))
 		defer cancel()
 		_ = p.Stop(ctx)
 		then()
 	})
+}
+
+// awaitRetired waits for the workers that an earlier reload took out of service,
+// in those bulkheads that are to get new ones: a bulkhead has two generations of
+// workers at most, however fast one reload follows another.
+func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
+	for _, c := range p.revisions {
+		gone := s.retired[c.to.Name]
+		if gone == nil || !c.needsWorkers() {
+			continue
+		}
+		select {
+		case <-gone:
+		default:
+			s.log.Info("reload waits for the workers that an earlier one replaced", "bulkhead", c.to.Name)
+		}
+		select {
+		case <-gone:
+			delete(s.retired, c.to.Name)
+		case <-ctx.Done():
+			return fmt.Errorf("workers of %s that an earlier reload replaced still drain (%w)", c.to.Name, context.Cause(ctx))
+		}
+	}
+	return nil
 }
 
 // apply changes in place what workers do not see.

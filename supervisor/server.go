@@ -65,15 +65,18 @@ func (s *Supervisor) connState(_ net.Conn, state http.ConnState) {
 	}
 }
 
-// serverErrors logs what net/http says of its connections, which any client can
-// cause.
+// serverErrors logs what net/http says. Most of it is about a connection, and any
+// client can cause it.
 type serverErrors struct{ log hclog.Logger }
 
 func (e serverErrors) Write(p []byte) (int, error) {
 	line := strings.TrimSpace(string(p))
-	if strings.Contains(line, "panic serving") {
+	switch {
+	case strings.Contains(line, "panic serving"):
 		e.log.Error("front", "error", line)
-	} else {
+	case strings.Contains(line, "Accept error"): // net/http backs off, up to 1 s
+		e.log.Warn("front", "error", line)
+	default:
 		e.log.Debug("front", "error", line)
 	}
 	return len(p), nil

@@ -70,9 +70,13 @@ type Supervisor struct {
 	handed   atomic.Bool   // a successor serves
 	replaced chan struct{} // closed then
 
-	operate  sync.Mutex // one reload or drill at a time, and none during the stop
+	operate  sync.Mutex // one reload, upgrade or drill at a time, and none during the stop
+	reloads  reloads
+	retired  map[string]chan struct{} // by bulkhead, closed when the pool that a reload replaced last has ended; operate guards it
+	retiring sync.WaitGroup           // those pools
+	life     context.Context          // ends when the stop begins
+	endLife  context.CancelFunc
 	drill    drillToken
-	retiring sync.WaitGroup  // pools that a reload replaced
 	hard     context.Context // ends every drain
 }
 
@@ -88,7 +92,11 @@ func New(o Options) (*Supervisor, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	s := &Supervisor{options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(), replaced: make(chan struct{})}
+	s := &Supervisor{
+		options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(),
+		replaced: make(chan struct{}), retired: make(map[string]chan struct{}),
+	}
+	s.life, s.endLife = context.WithCancel(context.Background())
 	s.setState(stateStarting)
 	s.config.Store(&o.Config)
 	s.evidence = newEvidence(o.Config.StateDir, o.Log)
@@ -144,6 +152,8 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	}
 	defer gen.close()
 	s.generation, s.hard = gen, hard
+	defer context.AfterFunc(ctx, s.endLife)()
+	defer s.endLife()
 	if err := s.limitMemory(config.Bulkheads); err != nil {
 		return err
 	}
@@ -151,10 +161,13 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
+	s.limits.spare.take()
+	defer s.limits.spare.release()
 	if s.admin, err = s.openAdmin(config, from); err != nil {
 		s.closeListeners()
 		return err
 	}
+	from.closeRest()
 	if from == nil { // before any worker starts, so that a start that hangs can be looked at
 		s.admin.serve()
 	}
@@ -188,6 +201,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	case err = <-served:
 		err = fmt.Errorf("front: %w", err)
 	}
+	s.endLife() // a reload or an upgrade that is under way makes room
 	s.stop(hard)
 	return err
 }
@@ -249,7 +263,7 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	s.limits.by = make(map[netip.Addr]int64)
 	s.limits.trusted = &s.front.trusted
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
-	s.limits.refused = refused.Inc
+	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
 	}

@@ -31,7 +31,7 @@ func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
 		Limits:       b.limits,
 		Peers:        &s.peers,
 		DrainTimeout: func() time.Duration { return s.config.Load().DrainTimeout },
-		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(c, slot, log) },
+		Spec:         func(slot int) (ipc.Spec, error) { return s.workerSpec(b, c, slot, log) },
 		Witness:      func(lost pool.Loss) (string, func()) { return s.evidence.witness(b, lost) },
 		Observe:      func(e pool.Event) { b.observe(e, log) },
 	})
@@ -39,7 +39,7 @@ func (s *Supervisor) newPool(b *Bulkhead, c BulkheadConfig) *pool.Pool {
 
 // workerSpec is how a worker of c is started. Its environment is made of
 // nothing but its settings and the variables of its bulkhead.
-func (s *Supervisor) workerSpec(c BulkheadConfig, slot int, log hclog.Logger) (ipc.Spec, error) {
+func (s *Supervisor) workerSpec(b *Bulkhead, c BulkheadConfig, slot int, log hclog.Logger) (ipc.Spec, error) {
 	path, args, ok := s.builtIn(c.Worker.Kind, c.Name, slot)
 	if !ok {
 		path, args = c.Worker.Kind, []string{c.Worker.Kind, "--bulkhead=" + c.Name, "--slot=" + strconv.Itoa(slot)}
@@ -48,12 +48,16 @@ func (s *Supervisor) workerSpec(c BulkheadConfig, slot int, log hclog.Logger) (i
 	if err != nil {
 		return ipc.Spec{}, err
 	}
+	if err := s.generation.restore(); err != nil {
+		return ipc.Spec{}, err
+	}
 	spec := ipc.Spec{
 		Path: path, Args: args, Env: env, SocketDir: s.generation.dir,
 		Conns: c.conns(), Descriptors: c.hardDescriptors(),
 		Line: func(l process.Line) {
 			line := log.With("slot", slot, "stream", l.Stream)
 			if l.Dropped > 0 {
+				b.stats.metrics.outputDropped.Add(float64(l.Dropped))
 				line.Warn("worker output dropped", "lines", l.Dropped)
 			}
 			if l.Text != "" {

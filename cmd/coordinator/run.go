@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,13 +34,14 @@ func (c *runCommand) Help() string {
 		"The configuration is that of the environment and the file; check shows it."
 }
 
-func (c *runCommand) Run(t *terminal) error {
-	found, err := config.Load(t.environ, c.EnvFile)
-	warn(t.stderr, found.Warnings)
+func (c *runCommand) Run(t *terminal) (err error) {
+	from, err := inherit(t)
 	if err != nil {
 		return err
 	}
-	from, err := inherit(t)
+	defer func() { from.Refuse(err) }()
+	found, err := config.Load(t.environ, c.EnvFile)
+	warn(t.stderr, found.Warnings)
 	if err != nil {
 		return err
 	}
@@ -57,6 +59,10 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	fed, starve := context.WithCancel(ctx)
+	defer starve()
 	s, err := supervisor.New(supervisor.Options{
 		Config: conf, BuiltIn: builtIn, Version: version(), Log: log, LogDropped: sink.Dropped,
 		Load: func() (supervisor.Config, error) {
@@ -65,7 +71,10 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 		},
 		Serving:  func() { notify(log, daemon.SdNotifyReady) },
 		Stopping: func() { notify(log, daemon.SdNotifyStopping) },
-		Replaced: func(pid int) { notify(log, fmt.Sprintf("MAINPID=%d\n%s", pid, daemon.SdNotifyReady)) },
+		Replaced: func(pid int) {
+			notify(log, fmt.Sprintf("MAINPID=%d\n%s", pid, daemon.SdNotifyReady))
+			starve() // who is not the main process is not heard any more
+		},
 		Successor: func() (string, []string, []string, error) {
 			if c.Lifeline {
 				return "", nil, nil, errors.New("whoever started this process waits for it, and would take a handover for its end; it is the demo's")
@@ -78,14 +87,14 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	if err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
 	hard, kill := context.WithCancel(context.Background())
 	defer kill()
 	if os.Getpid() == 1 {
 		go func() { _ = process.ReapAdopted(hard) }() // nobody else does it in a container
 	}
-	watchdog(ctx, s, log)
+	watchdog(fed, s, log)
+	hangups, endReloads := reloads(ctx, s, log)
+	defer endReloads()
 	var cut <-chan struct{}
 	if c.Lifeline {
 		cut = lifeline(t.stdin)
@@ -104,9 +113,10 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP:
-				notify(log, daemon.SdNotifyReloading)
-				s.Reload(ctx)
-				notify(log, daemon.SdNotifyReady)
+				select {
+				case hangups <- struct{}{}:
+				default: // one waits already
+				}
 			case ctx.Err() == nil:
 				log.Info("stopping", "signal", sig.String())
 				stop()
@@ -116,6 +126,29 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 			}
 		}
 	}
+}
+
+// reloads runs a reload for each hangup, aside: a reload may wait for workers,
+// and a signal to stop must not wait for it. The returned function ends it.
+func reloads(ctx context.Context, s *supervisor.Supervisor, log hclog.Logger) (hangups chan<- struct{}, end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	asked := make(chan struct{}, 1)
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-asked:
+			}
+			notify(log, daemon.SdNotifyReloading)
+			s.Reload(ctx)
+			if ctx.Err() == nil {
+				notify(log, daemon.SdNotifyReady)
+			}
+		}
+	})
+	return asked, func() { cancel(); running.Wait() }
 }
 
 // lifeline is closed at the end of stdin. Its goroutine lasts as long as the process.

@@ -30,11 +30,11 @@ type Sink struct {
 // New is a logger of at least level in format "json" or "text", and its sink.
 func New(w io.Writer, level slog.Level, format string) (hclog.Logger, *Sink) {
 	s := &Sink{w: w, queue: make(chan []byte, lines)}
-	go s.run()
 	log := hclog.New(&hclog.LoggerOptions{
 		Name: "coordinator", Level: hclogLevel(level), Output: s, JSONFormat: format == "json",
 		TimeFormat: time.RFC3339Nano,
 	})
+	go s.run(log)
 	return log, s
 }
 
@@ -67,10 +67,20 @@ func (s *Sink) Write(p []byte) (int, error) {
 // Dropped is how many lines were lost.
 func (s *Sink) Dropped() uint64 { return s.dropped.Load() }
 
+// told is how often the log says at most that lines were lost.
+const told = time.Second
+
 // run lives as long as the program: its writer may block for ever.
-func (s *Sink) run() {
+func (s *Sink) run(log hclog.Logger) {
+	var said uint64
+	var at time.Time
 	for line := range s.queue {
 		_, _ = s.w.Write(line) // nowhere to say so
+		lost := s.dropped.Load()
+		if now := time.Now(); lost > said && len(s.queue) < lines/2 && now.Sub(at) >= told {
+			log.Warn("log lines dropped", "lines", lost-said)
+			said, at = lost, now
+		}
 		s.written.Done()
 	}
 }

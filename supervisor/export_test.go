@@ -1,0 +1,20 @@
+package supervisor
+
+// Waiting is how many calls share the reload that has not begun yet.
+func Waiting(s *Supervisor) int {
+	s.reloads.mu.Lock()
+	defer s.reloads.mu.Unlock()
+	if s.reloads.next == nil {
+		return 0
+	}
+	return s.reloads.next.waiting
+}
+
+// Reloading reports whether a reload or an upgrade runs.
+func Reloading(s *Supervisor) bool {
+	if s.operate.TryLock() {
+		s.operate.Unlock()
+		return false
+	}
+	return true
+}
