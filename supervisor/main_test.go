@@ -41,6 +41,11 @@ func workerHandler() http.Handler {
 		if r.FormValue("sent") != "" {
 			exchange.From(r.Context()).Sent()
 		}
+		if dir := r.FormValue("dir"); dir != "" { // by which a test sees that it is here, and where
+			if f, err := os.CreateTemp(dir, strconv.Itoa(os.Getpid())+"-"); err == nil {
+				f.Close()
+			}
+		}
 		<-r.Context().Done()
 	})
 	mux.HandleFunc("/{name}/bytes", func(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,9 @@
 package supervisor_test
 
 import (
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +15,24 @@ import (
 func (r *running) ready(name string) {
 	r.t.Helper()
 	eventually(r.t, 10*time.Second, "all workers ready", func() bool { return r.bulkhead(name).State == "ready" })
+}
+
+// holders waits until n hang requests that name dir are with a worker, and
+// returns the worker of each.
+func holders(t *testing.T, dir string, n int) (pids []int) {
+	t.Helper()
+	eventually(t, 20*time.Second, "requests with their workers", func() bool {
+		files, err := os.ReadDir(dir)
+		pids = nil
+		for _, f := range files {
+			pid, _, _ := strings.Cut(f.Name(), "-")
+			if n, err := strconv.Atoi(pid); err == nil {
+				pids = append(pids, n)
+			}
+		}
+		return err == nil && len(pids) == n
+	})
+	return pids
 }
 
 // A request that two workers died with is not sent a third time, until it is
@@ -87,26 +107,21 @@ func TestPoisonOverSeveralRequests(t *testing.T) {
 // A frozen worker counts as a dead one.
 func TestPoisonThatFreezes(t *testing.T) {
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Workers = 2 }))
+	dir := t.TempDir()
+	target := "/a/hang?sent=1&dir=" + dir
 	answered := make(chan string, 1)
-	go func() { answered <- r.reason("GET", "/a/hang?sent=1", nil) }()
-	frozen := 0
-	for range 2 {
-		eventually(t, 10*time.Second, "in flight", func() bool {
-			for _, w := range r.bulkhead("a").Workers {
-				if w.InFlight == 1 && w.Pid != frozen {
-					frozen = w.Pid
-					return true
-				}
-			}
-			return false
-		})
-		<-time.After(20 * time.Millisecond) // so that it has been taken up
-		syscall.Kill(frozen, syscall.SIGSTOP)
+	go func() { answered <- r.reason("GET", target, nil) }()
+	first := holders(t, dir, 1)[0]
+	syscall.Kill(first, syscall.SIGSTOP)
+	for _, pid := range holders(t, dir, 2) {
+		if pid != first {
+			syscall.Kill(pid, syscall.SIGSTOP)
+		}
 	}
 	if got := <-answered; got != "worker_unresponsive" {
 		t.Errorf("got %s", got)
 	}
-	if got := r.reason("GET", "/a/hang?sent=1", nil); got != "poison_request" {
+	if got := r.reason("GET", target, nil); got != "poison_request" {
 		t.Errorf("again: %s", got)
 	}
 }
@@ -138,17 +153,17 @@ func TestSuccessClearsOfPoison(t *testing.T) {
 func TestAllWorkersKilledPoisonsNobody(t *testing.T) {
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Workers = 2 }))
 	for range 2 {
+		dir := t.TempDir()
 		answered := make(chan string, 6)
 		for range cap(answered) {
-			go func() { answered <- r.reason("GET", "/a/hang?sent=1", nil) }()
+			go func() { answered <- r.reason("POST", "/a/hang?sent=1&dir="+dir, nil) }() // which nobody repeats
 		}
-		eventually(t, 5*time.Second, "in flight", func() bool { return r.bulkhead("a").InFlight == cap(answered) })
-		<-time.After(20 * time.Millisecond) // so that all have been taken up
+		holders(t, dir, cap(answered))
 		for _, w := range r.bulkhead("a").Workers {
 			syscall.Kill(w.Pid, syscall.SIGKILL)
 		}
 		for range cap(answered) {
-			if got := <-answered; got == "poison_request" {
+			if got := <-answered; got != "worker_died" {
 				t.Errorf("got %s", got)
 			}
 		}
@@ -156,7 +171,6 @@ func TestAllWorkersKilledPoisonsNobody(t *testing.T) {
 			t.Fatalf("%+v", n)
 		}
 		r.ready("a")
-		r.Forgive(t.Context(), "a", "")
 	}
 }
 
