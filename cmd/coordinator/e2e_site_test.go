@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -52,11 +53,15 @@ func self(t *testing.T) string {
 type site struct {
 	t       *testing.T
 	dir     string // short: sockets live below it
+	bin     string // the program; empty: this one
 	vars    map[string]string
 	url     string // of the front
 	admin   *http.Client
 	cmd     *exec.Cmd
-	log     string // path
+	log     string   // path
+	stderr  *os.File // instead of the log; nil: none
+	extra   []string // of its environment
+	wrap    []string // the command that the program is given to
 	exited  chan struct{}
 	started time.Duration // from the fork until it was ready
 }
@@ -109,7 +114,12 @@ func (s *site) set(settings ...string) {
 	for name, value := range s.vars {
 		fmt.Fprintf(&text, "%s=%s\n", name, value)
 	}
-	if err := os.WriteFile(s.envFile(), []byte(text.String()), 0o600); err != nil {
+	// At once, as operators should: a reload may read it meanwhile.
+	err := os.WriteFile(s.envFile()+".new", []byte(text.String()), 0o600)
+	if err == nil {
+		err = os.Rename(s.envFile()+".new", s.envFile())
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -119,7 +129,7 @@ func (s *site) envFile() string { return s.dir + "/coordinator.env" }
 // command is the coordinator with nothing in its environment but what every
 // process has.
 func (s *site) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(self(s.t), append(args, "--env-file", s.envFile())...)
+	cmd := exec.Command(cmp.Or(s.bin, self(s.t)), append(args, "--env-file", s.envFile())...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + s.dir, "XDG_RUNTIME_DIR=" + s.dir,
 		endAtOnce}
 	return cmd
@@ -155,7 +165,14 @@ func (s *site) launch() {
 	}
 	defer log.Close()
 	s.cmd, s.exited = s.command("run"), make(chan struct{})
+	if s.wrap != nil {
+		s.cmd.Path, s.cmd.Args = s.wrap[0], append(s.wrap[:len(s.wrap):len(s.wrap)], append([]string{s.cmd.Path}, s.cmd.Args[1:]...)...)
+	}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if s.stderr != nil {
+		s.cmd.Stderr = s.stderr
+	}
+	s.cmd.Env = append(s.cmd.Env, s.extra...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
