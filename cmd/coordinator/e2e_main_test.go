@@ -31,8 +31,10 @@ func TestMain(m *testing.M) {
 	case os.Args[1] == "e2e-httpbin":
 		serveHTTPBin()
 	case strings.HasPrefix(os.Args[1], "--bulkhead="):
+		prepareActor()
 		ipc.Server{Handler: actors[filepath.Base(os.Args[0])], ReportsStage: true, Version: "e2e"}.Serve()
 	default:
+		holdHandover()
 		main()
 	}
 	os.Exit(0)
@@ -54,6 +56,7 @@ var actors = map[string]http.HandlerFunc{
 		}
 		fmt.Fprintln(w, os.Getpid())
 	},
+	"faulty": faulty,
 	// environment shows what it was given.
 	"environment": func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(os.Environ()) },
 }

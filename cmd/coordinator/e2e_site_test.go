@@ -59,7 +59,10 @@ type site struct {
 	url     string   // of the front
 	admin   *http.Client
 	cmd     *exec.Cmd
-	log     string // path
+	log     string   // path
+	stderr  *os.File // instead of the log; nil: none
+	extra   []string // of its environment
+	wrap    []string // the command that the program is given to
 	exited  chan struct{}
 	started time.Duration // from the fork until it was ready
 }
@@ -112,7 +115,12 @@ func (s *site) set(settings ...string) {
 	for name, value := range s.vars {
 		fmt.Fprintf(&text, "%s=%s\n", name, value)
 	}
-	if err := os.WriteFile(s.envFile(), []byte(text.String()), 0o600); err != nil {
+	// At once, as operators should: a reload may read it meanwhile.
+	err := os.WriteFile(s.envFile()+".new", []byte(text.String()), 0o600)
+	if err == nil {
+		err = os.Rename(s.envFile()+".new", s.envFile())
+	}
+	if err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -157,7 +165,14 @@ func (s *site) launch() {
 	}
 	defer log.Close()
 	s.cmd, s.exited = s.command("run"), make(chan struct{})
+	if s.wrap != nil {
+		s.cmd.Path, s.cmd.Args = s.wrap[0], append(s.wrap[:len(s.wrap):len(s.wrap)], append([]string{s.cmd.Path}, s.cmd.Args[1:]...)...)
+	}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if s.stderr != nil {
+		s.cmd.Stderr = s.stderr
+	}
+	s.cmd.Env = append(s.cmd.Env, s.extra...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
