@@ -138,6 +138,7 @@ func TestSuccessClearsOfPoison(t *testing.T) {
 		if n := r.bulkhead("a").Poisoned; len(n) != 0 {
 			t.Errorf("round %d: %+v", i, n)
 		}
+		eventually(t, 10*time.Second, "the death noticed", func() bool { return r.bulkhead("a").Restarts == uint64(i+1) })
 		r.ready("a")
 		if err := syscall.Unlink(file); err != nil {
 			t.Fatal(err)

@@ -64,7 +64,7 @@ func (w *worker) serve(p place) Sample {
 		s.Status, s.Reason = w.answer.status, w.reason()
 	} else {
 		w.hangUp()
-		if g.stopped.Load() {
+		if g.stopped.Load() || g.ctx.Err() != nil { // a dial fails with ctx, before stopped is set
 			s.Err = Canceled
 		}
 	}
