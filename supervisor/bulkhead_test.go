@@ -256,17 +256,10 @@ func TestRepeatsAfterAWorkersDeath(t *testing.T) {
 		{"GET", "/a/hang?sent=1", nil, 0},
 		{"POST", "/a/hang?sent=1", strings.NewReader("pay"), 502},
 	} {
+		dir := t.TempDir()
 		answered := make(chan string, 1)
-		go func() { answered <- r.reason(c.method, c.target, c.body) }()
-		var victim int
-		eventually(t, 5*time.Second, "in flight", func() bool {
-			for _, w := range r.bulkhead("a").Workers {
-				if w.InFlight == 1 {
-					victim = w.Pid
-				}
-			}
-			return victim != 0
-		})
+		go func() { answered <- r.reason(c.method, c.target+"&dir="+dir, c.body) }()
+		victim := holders(t, dir, 1)[0]
 		syscall.Kill(victim, syscall.SIGKILL)
 		if c.status == 502 {
 			if got := <-answered; got != "worker_died" {
@@ -274,15 +267,11 @@ func TestRepeatsAfterAWorkersDeath(t *testing.T) {
 			}
 			continue
 		}
-		eventually(t, 5*time.Second, "repeated on the other worker", func() bool {
-			for _, w := range r.bulkhead("a").Workers {
-				if w.InFlight == 1 && w.Pid != victim {
-					syscall.Kill(w.Pid, syscall.SIGKILL) // a second time is not repeated
-					return true
-				}
+		for _, pid := range holders(t, dir, 2) {
+			if pid != victim {
+				syscall.Kill(pid, syscall.SIGKILL) // a second time is not repeated
 			}
-			return false
-		})
+		}
 		if got := <-answered; got != "worker_died" {
 			t.Errorf("GET after two deaths: %s", got)
 		}

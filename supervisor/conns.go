@@ -70,8 +70,11 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		nc, err := l.Listener.Accept()
 		if err != nil && outOfFiles(err) && !l.closing.Load() {
 			l.limits.spare.give()
-			for !l.closing.Load() && !l.limits.spare.take() {
-				time.Sleep(acceptPause)
+			for {
+				time.Sleep(acceptPause) // first: those in the middle of their work take what was let go
+				if l.closing.Load() || l.limits.spare.take() {
+					break
+				}
 			}
 			continue
 		}

@@ -180,13 +180,14 @@ func TestEvidenceOfAFrozenWorker(t *testing.T) {
 	var log record
 	r := start(t, one("a"), logged(&log))
 	pid := r.bulkhead("a").Workers[0].Pid
+	arrived := t.TempDir()
 	answered := make(chan string, 1)
 	go func() {
-		_, body := r.do("POST", "/a/hang?sent=1&card=4111", strings.NewReader("body-secret"),
+		_, body := r.do("POST", "/a/hang?sent=1&card=4111&dir="+arrived, strings.NewReader("body-secret"),
 			"X-Request-Id", "the-request", "Authorization", "Bearer field-secret")
 		answered <- body
 	}()
-	eventually(t, 5*time.Second, "in flight", func() bool { return r.bulkhead("a").Workers[0].InFlight == 1 })
+	holders(t, arrived, 1)
 	syscall.Kill(pid, syscall.SIGSTOP)
 	contains(t, <-answered, `"reason":"worker_unresponsive"`)
 	path, text := r.evidence("a")

@@ -29,6 +29,20 @@ func quiet(t *testing.T, noise time.Duration) bool {
 	return true
 }
 
+// answeredOrShed wants no failures, or on a machine that is late none but those of
+// a limit that a late machine reaches.
+func answeredOrShed(t *testing.T, r *load.Result, noise time.Duration) {
+	t.Helper()
+	if quiet(t, noise) {
+		noErrors(t, r)
+		return
+	}
+	shed := r.Reasons["queue_full"] + r.Reasons["queue_timeout"]
+	if failed := r.Failed() - r.Dropped; failed > shed || r.Done == 0 {
+		t.Errorf("%s: %d of %d requests failed, %d of them for want of room", r.Name, failed, r.Due, shed)
+	}
+}
+
 // unhurt wants the p99 of a phase within 10 % or 5 ms of what it was alone.
 func unhurt(t *testing.T, alone, beside *load.Result, noise time.Duration) {
 	t.Helper()
@@ -45,22 +59,28 @@ func TestE2EHang(t *testing.T) {
 	s, orders, _ := shop(t, "BULKHEAD_ORDERS_TIMEOUT=2s", "BULKHEAD_ORDERS_LIMIT=32", "BULKHEAD_ORDERS_QUEUE=16", "BULKHEAD_ORDERS_QUEUE_TIMEOUT=1s", "COORDINATOR_LOG_LEVEL=info")
 	alone, healthy, hung := span(2*time.Second, 10*time.Second), span(3*time.Second, 15*time.Second), span(6*time.Second, 30*time.Second)
 
-	others := s.generate(catalogPath, 200, alone+healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "catalog" })
+	rate := 100.0
+	if long {
+		rate = 200
+	}
+	others := s.generate(catalogPath, rate, alone+healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "catalog" })
 	// An answer that touches no bulkhead: what one costs on this machine now.
-	front := s.generate("/nowhere", 200, alone+healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "no_route" })
+	front := s.generate("/nowhere", rate, alone+healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "no_route" })
 	time.Sleep(alone)
 	others.Cut("catalog beside healthy orders")
 	begun := time.Now()
-	calls := s.generate(ordersPath, 200, healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "orders" })
+	calls := s.generate(ordersPath, rate, healthy+hung+8*time.Second, func(o *load.Options) { o.Name = "orders" })
 	time.Sleep(healthy)
 
 	others.Cut("catalog beside hung orders")
 	calls.Cut("until open")
 	front.Cut("no_route until orders is open")
-	time.Sleep(200 * time.Millisecond) // what was sent before is answered
+	eventually(t, 5*time.Second, "what was sent before is answered", func() bool {
+		before := calls.Phases()[0]
+		return before.Done == before.Due
+	})
 	fault(t, orders, demo.Hang)
 	opened := eventually(t, 4*time.Second, "the breaker is open", func() bool { return s.bulkhead("orders").Breaker.State == "open" })
-	time.Sleep(100 * time.Millisecond) // what was admitted before has its place in the phase before
 	calls.Cut("open")
 	front.Cut("no_route while orders is open")
 	t.Logf("open %v after the hang, which followed %v of health", opened, time.Since(begun)-opened)
@@ -103,8 +123,8 @@ func TestE2EHang(t *testing.T) {
 	if open.Reasons["breaker_open"] < open.Done*9/10 {
 		t.Errorf("%d of %d answers say breaker_open", open.Reasons["breaker_open"], open.Done)
 	}
-	noErrors(t, c[0])
-	noErrors(t, c[4])
+	answeredOrShed(t, c[0], max(reference[0].All.Quantile(.99), reference[1].All.Quantile(.99)))
+	answeredOrShed(t, c[4], reference[3].All.Quantile(.99))
 	unhurt(t, o[0], o[2], max(noise, reference[0].All.Quantile(.99), reference[1].All.Quantile(.99)))
 	if n := s.metric("coordinator_worker_restarts_total"); n != 0 {
 		t.Errorf("%v workers were replaced: a sick backend is no sick worker", n)

@@ -373,6 +373,15 @@ func (s *site) generate(path string, rate float64, d time.Duration, with ...func
 	return g
 }
 
+// connected waits until each of the generators, which take their connections in
+// turn, has used all of its conns.
+func connected(t *testing.T, conns int, gs ...*load.Generator) {
+	t.Helper()
+	for _, g := range gs {
+		eventually(t, 15*time.Second, "all connections are in", func() bool { return g.Snapshot().Done >= conns })
+	}
+}
+
 // figures is a result as a line of the report.
 func figures(r *load.Result) string {
 	return fmt.Sprintf("%s: due %d, done %d, failed %d, status %v, reasons %v, errors %v, p50 %v, p99 %v, max %v, sent late p99 %v",

@@ -103,7 +103,7 @@ func TestFault32ManyReloads(t *testing.T) {
 	s.prime()
 	calls := s.generate("/faulty/ok", 100, time.Minute, func(o *load.Options) { o.Name, o.Conns, o.NewConnShare = "faulty", 32, .1 })
 	others := s.generate("/healthy/ok", 100, time.Minute, func(o *load.Options) { o.Name, o.Conns = "healthy", 32 })
-	time.Sleep(time.Second) // all connections are in
+	connected(t, 32, calls, others)
 	before := s.counts()
 	pids := s.pids("healthy")
 
@@ -216,7 +216,7 @@ func TestFault34OutOfDescriptors(t *testing.T) {
 	s.start()
 	s.prime()
 	g := s.generate("/healthy/ok", 50, time.Minute, func(o *load.Options) { o.Conns = 4 })
-	time.Sleep(300 * time.Millisecond) // its connections are in
+	connected(t, 4, g)
 	before := s.counts()
 	open := int(before.descriptors)
 	few := unix.Rlimit{Cur: uint64(open + 60), Max: uint64(open + 60)}
@@ -275,8 +275,9 @@ func TestFault38SupervisorStopped(t *testing.T) {
 		a, err := get("/faulty/ok").ask(newClient(t), s.url)
 		return err == nil && a.status == "200 OK"
 	})
-	time.Sleep(3 * time.Second) // what probes take to condemn a worker, and more
-	p.well("ok")
+	for begun := time.Now(); time.Since(begun) < 3*time.Second; { // what probes take to condemn a worker, and more
+		p.well("ok")
+	}
 	if now := append(s.pids("faulty"), s.pids("healthy")...); !slices.Equal(now, before) {
 		t.Errorf("the workers are %v, were %v", now, before)
 	}

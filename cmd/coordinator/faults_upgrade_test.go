@@ -108,7 +108,7 @@ func TestFaultReloadsAndUpgradesLoseNothing(t *testing.T) {
 		s.generate("/faulty/ok", rate/4, most, func(o *load.Options) { o.Name, o.Conns, o.NewConnShare = "new connections", 32, 1 }),
 		s.generate("/healthy/ok", rate/4, most, func(o *load.Options) { o.Name, o.Conns, o.NewConnShare = "healthy", 32, .1 }),
 	}
-	time.Sleep(500 * time.Millisecond) // all connections are in
+	connected(t, 32, running...)
 	before := s.counts()
 	ofWorker := descriptors(t, s.pids("faulty")[0])
 	for i := range reloads {
@@ -175,7 +175,7 @@ func TestFaultUpgradeRefused(t *testing.T) {
 	s := upgradable(t)
 	s.start()
 	g := s.generate("/healthy/ok", 100, 2*time.Minute, func(o *load.Options) { o.Conns, o.NewConnShare = 16, .2 })
-	time.Sleep(time.Second) // all connections are in
+	connected(t, 16, g)
 	before, pid := s.counts(), s.serving()
 	refused := func(says string) {
 		t.Helper()
