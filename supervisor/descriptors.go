@@ -105,7 +105,7 @@ func outOfFiles(err error) bool {
 // sayShort counts a shortage, and logs it unless one was logged a moment ago.
 func (s *Supervisor) sayShort() {
 	s.metrics.acceptPauses.Inc()
-	now := time.Now().UnixNano()
+	now := int64(time.Since(s.since)) + 1
 	if last := s.saidShort.Load(); last != 0 && now-last < int64(shortageLogged) || !s.saidShort.CompareAndSwap(last, now) {
 		return
 	}

@@ -9,7 +9,8 @@ import (
 	"commerce.example/coordinator/supervisor/pool"
 )
 
-// drillLeak is how much memory each worker takes in a leak.
+// drillLeak is how much memory each worker takes in a leak where no limit is
+// above it.
 const drillLeak = 256 << 20
 
 // drillFault is what a drill does to a pool. No reload replaces the pool
@@ -27,11 +28,21 @@ func newDrillFault(b *Bulkhead, mode DrillMode, length time.Duration) *drillFaul
 	switch mode {
 	case DrillKill, DrillFreeze:
 	case DrillLeak:
-		f.plays = ipc.Drill{Mode: ipc.DrillLeak, For: length, Bytes: drillLeak}
+		f.plays = ipc.Drill{Mode: ipc.DrillLeak, For: length, Bytes: leakOf(b.settings.Load().BulkheadConfig)}
 	default:
 		f.plays = ipc.Drill{Mode: ipc.DrillMode(mode), For: length, Delay: tooSlow(b.settings.Load().BulkheadConfig)}
 	}
 	return f
+}
+
+// leakOf is how many bytes a worker has to take for the limits of c to act: those
+// at which it is recycled, or else that at which it is killed.
+func leakOf(c BulkheadConfig) uint64 {
+	limit := c.Recycle.Memory
+	if limit == 0 {
+		limit = c.Worker.Memory
+	}
+	return uint64(max(drillLeak, limit+limit/4))
 }
 
 // tooSlow is how long a backend takes that the breaker of c must notice.

@@ -79,6 +79,35 @@ func TestDrillThatWorkersCannotPlay(t *testing.T) {
 	}
 }
 
+// A leak goes on until the limit on memory acts, and costs no answer.
+func TestDrillLeakReachesTheLimit(t *testing.T) {
+	t.Parallel()
+	r := start(t, []supervisor.BulkheadConfig{
+		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Recycle.Memory = 160 << 20 }), bulkhead("b"),
+	})
+	ended := make(chan supervisor.Report, 1)
+	go func() { ended <- r.Drill(t.Context(), "a", supervisor.DrillLeak, 4*time.Second) }()
+	var report supervisor.Report
+	for running := true; running; {
+		select {
+		case report = <-ended:
+			running = false
+		case <-time.After(10 * time.Millisecond):
+			for _, path := range []string{"/a", "/b"} {
+				if got := r.reason("GET", path, nil); got != "200" {
+					t.Errorf("%s: %s", path, got)
+				}
+			}
+		}
+	}
+	if report.DrillResult == nil || report.Drilled.Errors != 0 || report.Verdict == supervisor.VerdictBroken {
+		t.Fatalf("%q, %+v", report.Error, report.DrillResult)
+	}
+	if r.bulkhead("a").Restarts == 0 {
+		t.Error("no worker was recycled")
+	}
+}
+
 // Whatever an operator does outranks a drill, also on a sibling.
 func TestOperationEndsDrill(t *testing.T) {
 	t.Parallel()

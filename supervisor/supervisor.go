@@ -63,7 +63,7 @@ type Supervisor struct {
 	memory     atomic.Pointer[memory] // nil: no worker has a limit
 	evidence   *evidence
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
-	saidShort  atomic.Int64 // when the log last told of missing descriptors; Unix time in ns
+	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
 	state  atomic.Pointer[string]
 	ticked atomic.Uint64 // by the watch

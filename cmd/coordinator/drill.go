@@ -85,7 +85,7 @@ func (c *drillCommand) Run(t *terminal) error {
 var drillDeeds = map[supervisor.DrillMode]string{
 	supervisor.DrillKill:        "every second all its workers get SIGKILL",
 	supervisor.DrillFreeze:      "one of its workers gets SIGSTOP",
-	supervisor.DrillLeak:        "each of its workers takes memory, 256 MiB at most",
+	supervisor.DrillLeak:        "each of its workers takes memory until a limit acts, or 256 MiB",
 	supervisor.DrillBackendDown: "its workers act as if the backend refused connections",
 	supervisor.DrillBackendSlow: "its workers act as if the backend were too slow for the breaker",
 	supervisor.DrillGarbage:     "its workers act as if the backend answered garbage",

@@ -68,6 +68,14 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
+// meant is the command that a usage error is about, as far as it was given.
+func meant(err error) string {
+	if parse := (*kong.ParseError)(nil); errors.As(err, &parse) && parse.Context.Selected() != nil {
+		return "coordinator " + parse.Context.Selected().Path()
+	}
+	return "coordinator"
+}
+
 // run is the whole program, with the exit code as its result.
 func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	left := -1 // the exit code of a flag that ends the program, such as --help
@@ -85,7 +93,7 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		return left
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "coordinator: %s\nRun \"coordinator --help\" for what there is.\n", err)
+		fmt.Fprintf(stderr, "coordinator: %s\nRun \"%s --help\" for what there is.\n", err, meant(err))
 		return exitUsage
 	}
 	return exitOf(command.Run(&terminal{environ, stdin, stdout, stderr}), stderr)
