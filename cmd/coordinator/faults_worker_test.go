@@ -29,7 +29,7 @@ var faultRows = map[int]*faultRow{
 	},
 	6: {
 		name: "floods its output", cause: func(f *faultTrial) {
-			for _, what := range []string{"flood", "endless", "malformed", "flood"} {
+			for _, what := range []string{"malformed", "endless", "flood", "flood"} {
 				f.client.well(what)
 			}
 			eventually(f.t, 5*time.Second, "a line that was cut", func() bool { return f.logged("no end no end", `"cut":true`) })
@@ -47,7 +47,7 @@ var faultRows = map[int]*faultRow{
 	},
 	9: {
 		name: "garbage on the data socket", settings: []string{"BULKHEAD_FAULTY_TIMEOUT=2s", "BULKHEAD_FAULTY_QUEUE_TIMEOUT=1s", "BULKHEAD_FAULTY_BREAKER_MODE=observe"},
-		before: func(s *site) { mark(s.t, s.dir+"/faulty.babble") }, cause: garbageFrames,
+		before: func(s *site) { mark(s.t, s.dir+"/faulty.babble") }, cause: garbageFrames, hurts: []string{"no_worker"}, // when both babble
 		log: []string{"worker lost", `"cause":"protocol"`, `"bulkhead":"faulty"`}, counted: []string{"coordinator_worker_restarts_total", "bulkhead", "faulty", "cause", "protocol"},
 	},
 	10: {
