@@ -233,11 +233,21 @@ func (c *call) blame(e *exchange.Error) {
 	switch {
 	case outOfDescriptors(e): // which says nothing about the worker
 	case errors.Is(e, ipc.ErrUnreachable):
-		c.lease.Unreachable()
+		if !timedOut(e) {
+			c.lease.Unreachable(e)
+		}
 	case ipc.Told(e): // it did its duty
 	case e.Fault == exchange.WorkerDied, e.Fault == exchange.WorkerProtocol:
-		c.lease.Broken()
+		c.lease.Broken(e)
 	}
+}
+
+// timedOut reports that a worker was not reached in time, on a machine that may be
+// short of it for everybody. It is for the probes to tell whether that worker
+// lives.
+func timedOut(err error) bool {
+	e, ok := errors.AsType[net.Error](err)
+	return ok && e.Timeout()
 }
 
 // lateBy is when the supervisor was too late itself to judge a worker by time.

@@ -78,10 +78,14 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			}
 			continue
 		}
-		if err != nil {
-			if l.closing.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+		if err != nil && l.closing.Load() && errors.Is(err, os.ErrDeadlineExceeded) {
+			if nc = acceptNow(l.Listener); nc == nil {
+				l.Listener.Close() // at once, before another one comes
 				return nil, net.ErrClosed
 			}
+			err = nil
+		}
+		if err != nil {
 			return nil, err
 		}
 		if c := l.limits.admit(nc); c != nil {

@@ -3,6 +3,7 @@ package pool_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,8 +27,8 @@ func TestKilledWorkerIsReplacedAtOnce(t *testing.T) {
 		t.Errorf("got %v", a.err)
 	}
 	// What its requests say of it does not change the cause.
-	l.Broken()
-	l.Unreachable()
+	l.Broken(io.ErrUnexpectedEOF)
+	l.Unreachable(syscall.ECONNREFUSED)
 	s.until(5*time.Second, "replaced", func() bool { return len(s.seen(pool.Started)) == 3 })
 	s.await(time.Second, pool.Ready)
 	if n := s.faults(pool.CauseExit); n != 1 || len(s.seen(pool.Faulted)) != 1 {
@@ -181,7 +182,7 @@ func TestWorkerThatCannotBeDialledKeepsItsRequests(t *testing.T) {
 	if _, err := ask(l, "/"); !errors.Is(err, ipc.ErrUnreachable) {
 		t.Fatalf("with its socket deleted: %v", err)
 	}
-	l.Unreachable()
+	l.Unreachable(syscall.ECONNREFUSED)
 	l.Release()
 	if _, err := s.Lease(pool.Lease{}); !errors.Is(err, pool.ErrNoWorker) {
 		t.Errorf("lease of a worker that cannot be dialled: %v", err)
@@ -204,14 +205,14 @@ func TestThreeBrokenExchangesReplaceAWorkerAndTwoDoNot(t *testing.T) {
 	s.await(10*time.Second, pool.Ready)
 	for range 2 {
 		l := s.lease()
-		l.Broken()
+		l.Broken(io.ErrUnexpectedEOF)
 		l.Release()
 	}
 	l := s.lease()
 	if _, err := ask(l, "/"); err != nil {
 		t.Fatal(err)
 	}
-	l.Broken()
+	l.Broken(io.ErrUnexpectedEOF)
 	l.Release()
 	if _, err := s.Lease(pool.Lease{}); !errors.Is(err, pool.ErrNoWorker) {
 		t.Errorf("lease after three broken exchanges: %v", err)
@@ -220,7 +221,7 @@ func TestThreeBrokenExchangesReplaceAWorkerAndTwoDoNot(t *testing.T) {
 	if s.faults(pool.CauseProtocol) != 1 || len(s.seen(pool.Faulted)) != 1 {
 		t.Errorf("faults: %+v", s.seen(pool.Faulted))
 	}
-	l.Broken() // of the old one: late, and nobody's business any more
+	l.Broken(io.ErrUnexpectedEOF) // of the old one: late, and nobody's business any more
 	if _, err := ask(s.lease(), "/"); err != nil {
 		t.Error(err)
 	}

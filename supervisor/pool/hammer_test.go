@@ -3,6 +3,7 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func TestHammer(t *testing.T) {
 					if f := exchange.FaultOf(err); f != exchange.WorkerDied && f != exchange.WorkerUnresponsive {
 						t.Errorf("a killed worker's request: %v", err)
 					}
-					l.Broken()
+					l.Broken(io.ErrUnexpectedEOF)
 				default:
 					t.Errorf("request to %d, which nobody killed: %v", pid, err)
 				}

@@ -64,13 +64,13 @@ func (l Lease) Release() {
 	}
 }
 
-// Unreachable says that the worker could not even be dialled: it is replaced.
-// Requests on connections that it has go on.
-func (l Lease) Unreachable() { l.member.complain(strikesAllowed) }
+// Unreachable says that the worker refuses to be dialled, and how: it is
+// replaced. Requests on connections that it has go on.
+func (l Lease) Unreachable(err error) { l.member.complain(strikesAllowed, err) }
 
-// Broken says that the worker broke off an exchange or the protocol. One that
-// repeats it is replaced.
-func (l Lease) Broken() { l.member.complain(1) }
+// Broken says that the worker broke off an exchange or the protocol, and how.
+// One that repeats it is replaced.
+func (l Lease) Broken(err error) { l.member.complain(1, err) }
 
 // Overran says that a request's time ran out in the hands of the worker, which
 // had not sent it and did not wait for the client. A worker that lets three in a

@@ -31,7 +31,6 @@ const (
 )
 
 var (
-	errBroken      = errors.New("unreachable, or it kept breaking off exchanges")
 	errStuck       = fmt.Errorf("the time of %d requests in a row ran out before it had sent them, and it finished none in between", overrunsAllowed)
 	errDrainEnded  = errors.New("its requests did not end in time")
 	errStopOverrun = errors.New("it does not end, though it was asked to")
@@ -163,7 +162,7 @@ func (m *member) excused(err error, late time.Duration) bool {
 }
 
 // complain weighs what a request says of its worker.
-func (m *member) complain(weight int) {
+func (m *member) complain(weight int, err error) {
 	p, now := m.slot.pool, time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -174,7 +173,7 @@ func (m *member) complain(weight int) {
 		m.strikes = append(m.strikes, now)
 	}
 	if len(m.strikes) == strikesAllowed {
-		m.charged(CauseProtocol, errBroken)
+		m.charged(CauseProtocol, err)
 	}
 }
 

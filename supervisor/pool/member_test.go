@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,19 +20,19 @@ func TestComplaintsCountForAMinute(t *testing.T) {
 				return false
 			}
 		}
-		m.complain(1)
-		m.complain(1)
+		m.complain(1, io.ErrUnexpectedEOF)
+		m.complain(1, io.ErrUnexpectedEOF)
 		time.Sleep(strikeWindow + time.Second) // of the bubble's clock
-		m.complain(1)
-		m.complain(1)
+		m.complain(1, io.ErrUnexpectedEOF)
+		m.complain(1, io.ErrUnexpectedEOF)
 		if accused() || len(p.serving) != 1 {
 			t.Fatal("accused by complaints that are two minutes apart")
 		}
-		m.complain(1)
+		m.complain(1, io.ErrUnexpectedEOF)
 		if !accused() || len(p.serving) != 0 {
 			t.Fatal("three within a minute, and it is still in service")
 		}
-		m.complain(3) // by those who were under way
+		m.complain(3, io.ErrUnexpectedEOF) // by those who were under way
 	})
 }
 
