@@ -250,6 +250,7 @@ func TestFault43UpgradeKilled(t *testing.T) {
 	} {
 		who := map[bool]string{false: "new", true: "old"}[c.killOld]
 		t.Run(fmt.Sprintf("%s killed at %s", who, c.step), func(t *testing.T) {
+			t.Parallel() // most of it is waiting
 			s := upgradable(t)
 			s.start()
 			old := s.serving()
