@@ -52,7 +52,7 @@ func TestLoadClosedLoop(t *testing.T) {
 	service := httptest.NewServer(http.NotFoundHandler())
 	defer service.Close()
 	code, stdout, stderr := coordinator(t, nil, "load", service.URL, "--count", "25", "--conns", "2")
-	if code != exitDone || stderr != "" || !strings.HasPrefix(stdout, "closed loop on 2 connections, ") || !strings.Contains(stdout, "\n  status 404      25\n") {
+	if code != exitDone || stderr != "" || !strings.HasPrefix(stdout, "closed loop on 2 connections, ") || !strings.Contains(stdout, "\n  status 404     25\n") {
 		t.Errorf("exit code %d, stderr %q:\n%s", code, stderr, stdout)
 	}
 }
@@ -61,7 +61,7 @@ func TestLoadOfNobody(t *testing.T) {
 	service := httptest.NewServer(http.NotFoundHandler())
 	service.Close()
 	code, stdout, stderr := coordinator(t, nil, "load", service.URL, "--count", "3", "--conns", "1")
-	if code != exitFailed || stderr != "" || !strings.Contains(stdout, "  refused         3\n") {
+	if code != exitFailed || stderr != "" || !strings.Contains(stdout, "  refused       3\n") {
 		t.Errorf("exit code %d, stderr %q:\n%s", code, stderr, stdout)
 	}
 }

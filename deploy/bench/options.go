@@ -51,7 +51,7 @@ var quick = map[string]string{
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard) // an error is reported once, by run
 	f.IntVar(&o.rounds, "rounds", 5, "how often all is measured")
 	f.DurationVar(&o.each, "for", 3*time.Second, "how long each load lasts")
 	listFlag(f, &o.systems, "systems", names(), "the systems", func(s string) (string, error) { return oneOf(s, names()) })
@@ -63,6 +63,10 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.StringVar(&o.out, "out", "", "write the results to `FILE` too, as Markdown")
 	isQuick := f.Bool("quick", false, "one short round of two systems")
 	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			f.SetOutput(stderr)
+			f.PrintDefaults()
+		}
 		return nil, err
 	}
 	if *isQuick {

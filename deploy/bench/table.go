@@ -57,8 +57,10 @@ func figure(v float64) string {
 	switch {
 	case math.IsNaN(v):
 		return "-"
-	case math.Abs(v) >= 9999.5:
+	case math.Abs(v) >= 99_950:
 		return fmt.Sprintf("%.0fk", v/1e3)
+	case math.Abs(v) >= 9999.5:
+		return fmt.Sprintf("%.1fk", v/1e3)
 	case math.Abs(v) >= 99.95 || v == math.Trunc(v):
 		return fmt.Sprintf("%.0f", v)
 	case math.Abs(v) >= 9.995:

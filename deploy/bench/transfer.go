@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,8 +36,14 @@ func (b *bench) stream(ctx context.Context, round int, s *system) (err error) {
 	if err != nil {
 		return err
 	}
-	down, errDown := download(ctx, i.url, b.body)
-	up, errUp := upload(ctx, i.url, b.body)
+	var down, up time.Duration
+	var errDown, errUp error
+	var moving sync.WaitGroup
+	moving.Go(func() { // not here: this goroutine has a thread to itself, which each wait would have to wake
+		down, errDown = download(ctx, i.url, b.body)
+		up, errUp = upload(ctx, i.url, b.body)
+	})
+	moving.Wait()
 	grown, err := watch.end()
 	if err := errors.Join(errDown, errUp, err); err != nil {
 		return err
