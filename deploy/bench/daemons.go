@@ -111,7 +111,7 @@ frontend front
 backend back
 	server backend ` + at.backend + `
 `
-	return []launch{{[]string{"haproxy", "-q", "-db", "-f", file}}}, os.WriteFile(file, []byte(text), 0o600)
+	return []launch{{[]string{"haproxy", "-db", "-f", file}}}, os.WriteFile(file, []byte(text), 0o600)
 }
 
 func caddy(at site) ([]launch, error) {
