@@ -49,7 +49,7 @@ func newBench(ctx context.Context, o *options, progress io.Writer) (_ *bench, er
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin"); err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "cbench-") // short: paths of sockets have at most 100 bytes
+	dir, err := os.MkdirTemp("", "cbench-") // short, for the paths of sockets
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (b *bench) start(ctx context.Context, s *system, backend, path string) (_ *
 		}
 	}()
 	for _, l := range launches {
-		p, err := startProcess(at.dir, l.argv...)
+		p, err := startProcess(b.dir, l.argv...)
 		if err != nil {
 			return nil, err
 		}

@@ -20,27 +20,31 @@ import (
 	"time"
 )
 
-// prepare gives a test a thread whose end is not that of its children, and a folder
-// for all that it leaves behind.
-func prepare(t *testing.T) (temp string) {
+// prepare gives a test a thread whose end is not that of its children, and returns
+// the folders of benchmarks that are there before it.
+func prepare(t *testing.T) (folders []string) {
 	t.Helper()
 	runtime.LockOSThread()
 	t.Cleanup(runtime.UnlockOSThread)
-	temp, err := os.MkdirTemp("", "b") // a short one
+	return benchFolders(t)
+}
+
+func benchFolders(t *testing.T) []string {
+	t.Helper()
+	folders, err := filepath.Glob(filepath.Join(os.TempDir(), "cbench-*"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(temp) })
-	t.Setenv("TMPDIR", temp)
-	return temp
+	return folders
 }
 
-// nothingLeft fails the test when there are files, or children of ours.
-func nothingLeft(t *testing.T, temp string) {
+// nothingLeft fails the test when there are new folders, or children of ours.
+func nothingLeft(t *testing.T, before []string) {
 	t.Helper()
-	left, err := os.ReadDir(temp)
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
+	for _, folder := range benchFolders(t) {
+		if !slices.Contains(before, folder) {
+			t.Errorf("left behind: %s", folder)
+		}
 	}
 	pids, err := family(os.Getpid())
 	if err != nil || len(pids) != 1 {
@@ -50,13 +54,13 @@ func nothingLeft(t *testing.T, temp string) {
 
 // The smoke test: two systems, one short round, from the flags to the tables.
 func TestQuick(t *testing.T) {
-	temp := prepare(t)
+	before := prepare(t)
 	file := filepath.Join(t.TempDir(), "RESULTS.md")
 	var out, progress bytes.Buffer
 	if code := run(t.Context(), []string{"--quick", "--for", "400ms", "--out", file}, &out, &progress); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, &progress)
 	}
-	nothingLeft(t, temp)
+	nothingLeft(t, before)
 	for _, name := range []string{reverseProxyName, coordinatorName} {
 		row := regexp.MustCompile(`(?m)^` + name + ` +(\S+) +(\S+)\.\.(\S+) +(\S+) +(\S+)\.\.(\S+) +(\S+)x +(\S+)$`).FindStringSubmatch(out.String())
 		if row == nil {
@@ -98,7 +102,7 @@ func (n *notice) Write(b []byte) (int, error) {
 }
 
 func TestInterrupted(t *testing.T) {
-	temp := prepare(t)
+	before := prepare(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	progress := &notice{of: "closed loop", on: func() { time.AfterFunc(300*time.Millisecond, cancel) }}
@@ -110,7 +114,7 @@ func TestInterrupted(t *testing.T) {
 	if took := time.Since(began); took > 50*time.Second {
 		t.Errorf("it ended after %v", took)
 	}
-	nothingLeft(t, temp)
+	nothingLeft(t, before)
 	if _, err := os.Stat(file); err == nil {
 		t.Error("results of a round that is not whole were written")
 	}
