@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -17,6 +19,8 @@ type loadReport struct {
 	Done      int            `json:"done"`
 	PerSecond float64        `json:"per_second"`
 	Status    map[string]int `json:"status"`
+	Errors    map[string]int `json:"errors"`
+	Dropped   int            `json:"dropped"`
 	All       struct {
 		P50MS float64 `json:"p50_ms"`
 		P99MS float64 `json:"p99_ms"`
@@ -113,8 +117,26 @@ func (b *bench) open(ctx context.Context, round int, i *instance, size int64, ra
 // figures.
 func (b *bench) judge(name, what string, r *loadReport) {
 	if bad := r.Due - r.Status["200"]; bad > 0 {
-		b.results.note("%s, %s: %d of %d requests failed", name, what, bad, r.Due)
+		b.results.note("%s, %s: %d of %d requests failed (%s)", name, what, bad, r.Due, r.failures())
 	}
+}
+
+// failures are the kinds of what was not answered with 200.
+func (r *loadReport) failures() string {
+	kinds := maps.Clone(r.Errors)
+	for status, n := range r.Status {
+		if status != "200" {
+			kinds["status "+status] = n
+		}
+	}
+	if r.Dropped > 0 {
+		kinds["never sent"] = r.Dropped
+	}
+	var words []string
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		words = append(words, fmt.Sprintf("%s: %d", kind, kinds[kind]))
+	}
+	return strings.Join(words, ", ")
 }
 
 // memory takes what a system has just after its start.
