@@ -106,7 +106,7 @@ func TestLoadAccount(t *testing.T) {
 		All:    latencies(1, 2, 3, 4, 100), Success: latencies(1, 2), Lag: new(hdr.Histogram),
 	}
 	o := load.Options{Rate: 502, Conns: 64, Target: load.Target{Method: "GET", URL: "http://127.0.0.1:8080/api/orders/"}}
-	const want = `open loop, 502 requests/s on 64 connections, 10s: GET
+	const want = `open loop, 502 requests/s on 64 connections, 10.0s: GET
 http://127.0.0.1:8080/api/orders/
 
 REQUESTS               COUNT  PER SECOND

@@ -84,7 +84,7 @@ func loadAccount(o load.Options, r *load.Result, colour bool) string {
 	if o.Rate > 0 {
 		loop = fmt.Sprintf("open loop, %g requests/s", o.Rate)
 	}
-	head := fmt.Sprintf("%s on %d connections, %s: %s %s", loop, o.Conns, seconds((r.To - r.From).Seconds()), o.Method, o.URL)
+	head := fmt.Sprintf("%s on %d connections, %s: %s %s", loop, o.Conns, latency((r.To - r.From).Seconds()), o.Method, o.URL)
 	fmt.Fprintf(s, "%s\n\n", strings.Join(wrap(printable(head), config.Width), "\n"))
 
 	counts := table{columns: loadColumns, rows: loadRows(r)}
