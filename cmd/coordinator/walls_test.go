@@ -46,6 +46,10 @@ var walls = []wall{
 		because: "a pool keeps processes alive; routes, limits and metrics are not its subject",
 		crossed: [2]string{"./supervisor/pool", "./supervisor/breaker"}},
 
+	{from: "./deploy/...", never: []string{"./supervisor/...", "./ipc/...", "./workers/...", "./cmd/..."}, deep: true,
+		because: "a benchmark measures what is shipped, as a process, with the same means for us and for others",
+		crossed: [2]string{"./deploy/bench", "./supervisor/hdr"}},
+
 	// The leaves.
 	{from: "./supervisor/limit", only: []string{"std"},
 		because: "a leaf with its own vocabulary: it is understood, tested and measured alone",
@@ -70,10 +74,10 @@ var walls = []wall{
 		crossed: [2]string{"./ipc/process", "github.com/hashicorp/go-hclog"}},
 
 	// One home for each heavy dependency.
-	{except: []string{"./ipc"}, never: []string{"github.com/hashicorp/go-plugin/..."},
+	{except: []string{"./ipc", "./deploy/bench/peers/goplugin"}, never: []string{"github.com/hashicorp/go-plugin/..."},
 		because: "go-plugin's traps are known and walled in, in ipc alone",
 		crossed: [2]string{"./supervisor/pool", "github.com/hashicorp/go-plugin"}},
-	{except: []string{"./ipc", "./ipc/control"}, never: []string{"google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
+	{except: []string{"./ipc", "./ipc/control", "./deploy/bench/peers/goplugin"}, never: []string{"google.golang.org/grpc/...", "google.golang.org/protobuf/..."},
 		because: "gRPC is the control plane; a request that went through it would cost twice the CPU",
 		crossed: [2]string{"./ipc/backend", "google.golang.org/grpc/codes"}},
 	{except: []string{"./supervisor"}, never: []string{"github.com/prometheus/..."},
@@ -88,7 +92,8 @@ var walls = []wall{
 	{except: []string{"./supervisor/hdr"}, never: []string{"github.com/HdrHistogram/..."},
 		because: "supervisor/hdr is its one home, so that all percentiles mean the same",
 		crossed: [2]string{"./cmd/coordinator/internal/load", "github.com/HdrHistogram/hdrhistogram-go"}},
-	{except: []string{"./supervisor", "./ipc", "./cmd/coordinator", "./cmd/coordinator/internal/logs"}, never: []string{"github.com/hashicorp/go-hclog/..."},
+	{except: []string{"./supervisor", "./ipc", "./cmd/coordinator", "./cmd/coordinator/internal/logs", "./deploy/bench/peers/goplugin"},
+		never:   []string{"github.com/hashicorp/go-hclog/..."},
 		because: "packages return errors and report events; they are logged once, at the top",
 		crossed: [2]string{"./supervisor/pool", "github.com/hashicorp/go-hclog"}},
 	{from: "./ipc/...", never: []string{"github.com/prometheus/...", "github.com/alecthomas/...", "github.com/caarlos0/..."}, deep: true,
@@ -96,7 +101,7 @@ var walls = []wall{
 		crossed: [2]string{"./ipc", "github.com/prometheus/client_golang/prometheus"}},
 
 	// For everybody.
-	{never: []string{"net/http/httputil"},
+	{except: []string{"./deploy/bench/peers/reverseproxy"}, never: []string{"net/http/httputil"},
 		because: "its ReverseProxy goes through the standard transport, which resends requests behind the journal's back",
 		crossed: [2]string{"./workers/proxy", "net/http/httputil"}},
 	{never: []string{"testing/...", "net/http/httptest"},

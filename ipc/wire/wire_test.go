@@ -216,6 +216,15 @@ func BenchmarkRequestDecode(b *testing.B) {
 	}
 }
 
+func BenchmarkResponseEncode(b *testing.B) {
+	h := responseHead()
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = wire.AppendResponse(buf[:0], wire.Response, h)
+	}
+}
+
 func BenchmarkResponseDecode(b *testing.B) {
 	p := wire.AppendResponse(nil, wire.Response, responseHead())[wire.HeaderLen:]
 	b.ReportAllocs()

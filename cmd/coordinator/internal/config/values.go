@@ -163,6 +163,10 @@ func (s *size) UnmarshalText(text []byte) error {
 	return errors.New("want a number of bytes above 0, such as 512, 64KiB, 10MB or 1GiB")
 }
 
+// Size is a number of bytes, at least 1, for flags that are written as variables
+// are.
+type Size = size
+
 // A sizeOrOff is a number of bytes, at least 1, or 0 for "off".
 type sizeOrOff int64
 

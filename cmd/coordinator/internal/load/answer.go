@@ -29,6 +29,7 @@ type answer struct {
 	header http.Header
 
 	length      int64
+	bytes       int64 // of the body, as it came
 	chunked     bool
 	isProblem   bool
 	proxyStatus []byte
@@ -39,7 +40,7 @@ type answer struct {
 
 // read reads the next answer, its body included.
 func (a *answer) read(r *bufio.Reader) error {
-	a.begun = false
+	a.begun, a.bytes = false, 0
 	for range maxInterim {
 		if err := a.readHead(r); err != nil {
 			return err
@@ -159,7 +160,8 @@ func (a *answer) readBody(r *bufio.Reader) error {
 		return a.take(r, a.length)
 	}
 	a.close = true
-	_, err := io.Copy(io.Discard, r)
+	n, err := io.Copy(io.Discard, r)
+	a.bytes += n
 	return err
 }
 
@@ -212,6 +214,7 @@ func (a *answer) take(r *bufio.Reader, n int64) error {
 		}
 		r.Discard(len(b)) // what was peeked at is there
 		n -= int64(len(b))
+		a.bytes += int64(len(b))
 	}
 	return nil
 }

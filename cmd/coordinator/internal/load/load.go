@@ -85,6 +85,7 @@ type Sample struct {
 	At      time.Duration // its place in the schedule, from the start of the run
 	Latency time.Duration // from At to the last byte of the answer
 	Status  int           // 0 when no answer arrived
+	Bytes   int64         // of the whole answer's body
 	Reason  string        // of the answer, see Options.Classify
 	Err     string        // kind of failure (see Result.Errors), Dropped, Canceled or ""
 }

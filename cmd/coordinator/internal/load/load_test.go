@@ -253,6 +253,9 @@ func TestAnswersOfEveryFraming(t *testing.T) {
 			if r.Done != 20 || r.Status[c.status] != 20 {
 				t.Errorf("done %d, status %v, errors %v", r.Done, r.Status, r.Errors)
 			}
+			if want := int64(20 * strings.Count(c.answer, "hello") * len("hello")); r.Bytes != want {
+				t.Errorf("%d bytes, want %d", r.Bytes, want)
+			}
 			if ok := c.status < 400; ok != (r.Success.Count() == 20) || ok != (r.Failed() == 0) {
 				t.Errorf("%d successes, %d failed at status %d", r.Success.Count(), r.Failed(), c.status)
 			}

@@ -32,6 +32,7 @@ type Result struct {
 	Due      int            // requests that were to be sent
 	Sent     int            // requests whose sending began, their dial included
 	Done     int            // whole answers, of any status
+	Bytes    int64          // of the bodies of those
 	Errors   map[string]int // no whole answer, by kind
 	Dropped  int            // due and never sent: no connection came free in time, or the run was stopped
 	Canceled int            // in flight when the run was stopped
@@ -93,6 +94,7 @@ func (r *Result) Merge(other *Result) {
 	r.Due += other.Due
 	r.Sent += other.Sent
 	r.Done += other.Done
+	r.Bytes += other.Bytes
 	r.Dropped += other.Dropped
 	r.Canceled += other.Canceled
 	addCounts(r.Errors, other.Errors)
@@ -140,6 +142,7 @@ func (g *Generator) record(s Sample) {
 		r.Canceled++
 	case "":
 		r.Done++
+		r.Bytes += s.Bytes
 		r.Status[s.Status]++
 		if s.Reason != "" {
 			r.Reasons[s.Reason]++

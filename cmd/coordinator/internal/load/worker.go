@@ -61,7 +61,7 @@ func (w *worker) serve(p place) Sample {
 	kind := w.exchange(p, g.start.Add(began+g.o.Timeout))
 	s := Sample{Number: p.n, At: p.at, Latency: g.now() - p.at, Err: kind}
 	if kind == "" {
-		s.Status, s.Reason = w.answer.status, w.reason()
+		s.Status, s.Reason, s.Bytes = w.answer.status, w.reason(), w.answer.bytes
 	} else {
 		w.hangUp()
 		if g.stopped.Load() || g.ctx.Err() != nil { // a dial fails with ctx, before stopped is set
