@@ -134,7 +134,7 @@ func newMux(c *conn) (*mux, error) {
 func (m *mux) reserve(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if now.After(m.c.retireAt) {
+	if m.old(now) {
 		m.drain()
 	}
 	if !m.usable() || m.held >= int(min(m.peer.streams, maxStreams)) {
@@ -142,6 +142,12 @@ func (m *mux) reserve(now time.Time) bool {
 	}
 	m.held++
 	return true
+}
+
+// old reports a connection past its age. Each may serve one stream at least. It
+// is called under mu.
+func (m *mux) old(now time.Time) bool {
+	return now.After(m.c.retireAt) && (m.next > 1 || m.held > 0)
 }
 
 // stillborn reports a connection that went before it had a stream.

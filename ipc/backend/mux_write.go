@@ -110,7 +110,7 @@ func (m *mux) watch(now time.Time) {
 	switch {
 	case m.held == 0:
 		m.pinged = time.Time{}
-		if now.Sub(m.idleSince) >= m.t.muxIdleTimeout() || now.After(m.c.retireAt) {
+		if now.Sub(m.idleSince) >= m.t.muxIdleTimeout() || m.old(now) {
 			m.draining = true
 		}
 	case heard.After(m.pinged) && now.Sub(heard) < m.t.readIdleTimeout():
