@@ -178,10 +178,6 @@ func (s *stream) takeHead(f *http2.MetaHeadersFrame) error {
 // takeData keeps what came of the body. It is called under mux.mu. The window
 // bounds the buffer.
 func (s *stream) takeData(data []byte, padding int, end bool) {
-	if s.over {
-		s.ended = s.ended || end
-		return
-	}
 	if s.r == len(s.buf) {
 		s.buf, s.r = s.buf[:0], 0
 	} else if s.r > 0 && len(s.buf)+len(data) > cap(s.buf) {
@@ -319,7 +315,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		n -= int(s.given - s.length)
 		s.err = s.fail(exchange.BackendProtocol, malformed("more data than the Content-Length"))
 	case end && s.given < s.length:
-		s.err = s.fail(exchange.BackendProtocol, unexpected(&cutShort{malformed("less data than the Content-Length")}))
+		s.err = s.fail(exchange.BackendProtocol, &cutShort{malformed("less data than the Content-Length")})
 	case end:
 		s.err = s.whole()
 	}
