@@ -26,6 +26,10 @@ type Body struct {
 // nothing more for this exchange.
 func (b *Body) Complete() bool { return b.over }
 
+// AtHand reports whether something of the body has come along with the head. It
+// belongs to the goroutine that reads.
+func (b *Body) AtHand() bool { return b.over || !b.conn.in.empty() }
+
 func (b *Body) Read(p []byte) (int, error) {
 	if b.err != nil {
 		return 0, b.err

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"commerce.example/coordinator/ipc/exchange"
@@ -21,6 +22,7 @@ type inbound struct {
 	session  *session
 	seq      uint32
 	deadline time.Time // zero: none; dropped once the answer has begun
+	sends    atomic.Uint32
 
 	mu       sync.Mutex
 	err      error // why it was cancelled, or that it is over
@@ -114,7 +116,17 @@ func (x *inbound) cancel(err error) {
 }
 
 func (x *inbound) Sent() bool {
+	x.sends.Add(1)
 	return x.session.plane.board.Raise(x.session.cell, x.seq, exchange.Sent)
+}
+
+// Unsent implements exchange.Retractor. A handler that does not report its stage
+// may have sent what nobody here knows of.
+func (x *inbound) Unsent() {
+	if x.sends.Load() == 1 && x.session.plane.opts.ReportsStage {
+		x.sends.Store(0)
+		x.session.plane.board.Retract(x.session.cell, x.seq)
+	}
 }
 
 func (x *inbound) Answered() {

@@ -364,6 +364,29 @@ func TestStageNeverLies(t *testing.T) {
 }
 
 // A supervisor's frames are trusted with more, yet none makes a worker panic.
+// A transport that has proof takes back what it reported, but not what another
+// call of the same handler did.
+func TestUnsent(t *testing.T) {
+	w, _ := plane(t, 4, func(w http.ResponseWriter, r *http.Request) {
+		rep := exchange.From(r.Context())
+		for range len(r.URL.Path) - 1 {
+			rep.Sent()
+		}
+		rep.(exchange.Retractor).Unsent()
+		ipc.Fail(w, &exchange.Error{Fault: exchange.BackendReset, Err: io.ErrUnexpectedEOF})
+	})
+	for path, want := range map[string]exchange.Stage{
+		"/": exchange.Taken, "/1": exchange.Taken, "/12": exchange.Sent,
+	} {
+		req, _ := http.NewRequest("POST", "http://x"+path, nil)
+		_, err := w.RoundTrip(req)
+		e, ok := errors.AsType[*exchange.Error](err)
+		if !ok || e.Fault != exchange.BackendReset || e.Stage != want {
+			t.Errorf("%s: %v, want stage %v", path, err, want)
+		}
+	}
+}
+
 func TestWorkerRefusesFrames(t *testing.T) {
 	_, socket := plane(t, 1, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 	hi := wire.AppendHello(nil, 0)

@@ -57,6 +57,7 @@ func (b *clientBody) duplex(c *call) {
 func (b *clientBody) beforeHead(c *call) {
 	switch {
 	case b == nil || b.ended.Load():
+	case c.r.ProtoMajor == 2: // a stream is full duplex, and nothing is read behind it
 	case b.fullDuplex:
 		c.w.Header()["Connection"] = connectionClose
 	default: // net/http reads what is left, of a client that may be slow

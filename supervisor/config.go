@@ -68,19 +68,20 @@ type Route struct {
 
 // WorkerConfig is what the workers of a bulkhead are started with.
 type WorkerConfig struct {
-	Kind           string // built-in kind ("proxy"), or the path of a worker binary
-	Backend        string // URL
-	StripPrefix    string
-	PreserveHost   bool   // BULKHEAD_X_HOST_HEADER=preserve
-	BackendCA      string // PEM files
-	BackendCert    string
-	BackendKey     string
-	BackendConnAge time.Duration
-	Env            map[string]string // BULKHEAD_X_ENV_FOO=v: FOO=v
-	EnvFiles       map[string]string // BULKHEAD_X_ENV_FOO_FILE=path: FOO=content, read at each start
-	CPUs           int               // GOMAXPROCS; 0: what the worker's runtime finds
-	Memory         int64             // bytes, beyond which it is killed; 0: no limit
-	MemoryRequired bool              // by the kernel, or nothing starts
+	Kind            string // built-in kind ("proxy"), or the path of a worker binary
+	Backend         string // URL
+	StripPrefix     string
+	PreserveHost    bool   // BULKHEAD_X_HOST_HEADER=preserve
+	BackendCA       string // PEM files
+	BackendCert     string
+	BackendKey      string
+	BackendProtocol string // auto, http1, http2; empty: auto
+	BackendConnAge  time.Duration
+	Env             map[string]string // BULKHEAD_X_ENV_FOO=v: FOO=v
+	EnvFiles        map[string]string // BULKHEAD_X_ENV_FOO_FILE=path: FOO=content, read at each start
+	CPUs            int               // GOMAXPROCS; 0: what the worker's runtime finds
+	Memory          int64             // bytes, beyond which it is killed; 0: no limit
+	MemoryRequired  bool              // by the kernel, or nothing starts
 }
 
 // RecycleLimits are those at which a worker is replaced in order: a new one is

@@ -33,6 +33,9 @@ func (c *call) relay(resp *http.Response) {
 		c.progress.Delivered = true
 		return
 	}
+	if !body.AtHand() && !c.flushHead() {
+		return
+	}
 	buf := relayBuffers.Get().(*[relayBuffer]byte)
 	defer relayBuffers.Put(buf)
 	for {
@@ -57,6 +60,18 @@ func (c *call) relay(resp *http.Response) {
 			return
 		}
 	}
+}
+
+// flushHead sends a head whose body takes its time: a client may wait for it
+// before it says more. It reports false when the client is gone.
+func (c *call) flushHead() bool {
+	c.writing.Store(true)
+	err := http.NewResponseController(c.w).Flush()
+	c.writing.Store(false)
+	if err != nil {
+		c.broken(&exchange.Error{Fault: exchange.ClientGone, Err: err})
+	}
+	return err == nil
 }
 
 // write reports false when the client is gone.

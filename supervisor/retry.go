@@ -52,8 +52,9 @@ func (c *call) again(x *ipc.Call, e *exchange.Error, attempt int) bool {
 	switch {
 	case ipc.Told(e):
 		// The worker lives and says what its backend did.
+		// A backend that proved not to have taken it up (HTTP/2) may have any again.
 		retry := e.Fault == exchange.BackendReset && attempt == 1 &&
-			IdempotentMethod(c.r.Method) && c.bulkhead.retries.spend()
+			(e.Stage < exchange.Sent || IdempotentMethod(c.r.Method)) && c.bulkhead.retries.spend()
 		if retry {
 			c.bulkhead.stats.metrics.retries.Inc()
 		}

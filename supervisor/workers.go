@@ -87,6 +87,7 @@ func workerEnv(c BulkheadConfig) ([]string, error) {
 	set("WORKER_BACKEND_CA", w.BackendCA)
 	set("WORKER_BACKEND_CERT", w.BackendCert)
 	set("WORKER_BACKEND_KEY", w.BackendKey)
+	set("WORKER_BACKEND_PROTOCOL", w.BackendProtocol)
 	if w.BackendConnAge > 0 {
 		set("WORKER_BACKEND_CONN_MAX_AGE", w.BackendConnAge.String())
 	}

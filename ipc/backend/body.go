@@ -227,12 +227,16 @@ func (b *answerBody) trailer(s string) error {
 	if err != nil || len(fields) == 0 {
 		return err
 	}
+	return b.x.addTrailer(fields)
+}
+
+func (x *trip) addTrailer(fields http.Header) error {
 	for name := range fields {
 		if framingField(name) {
 			return malformed("a trailer that changes the framing")
 		}
 	}
-	resp := &b.x.resp
+	resp := &x.resp
 	if resp.Trailer == nil {
 		resp.Trailer = make(http.Header, len(fields))
 	}

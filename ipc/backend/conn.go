@@ -23,6 +23,7 @@ var (
 type conn struct {
 	t         *Transport
 	origin    origin
+	offer     []string // what is offered by ALPN; nil: HTTP/1.1
 	nc        net.Conn // what is spoken on: raw, or TLS over it
 	under     *underTLS
 	look      *lookout // how to see unread bytes of raw without waiting

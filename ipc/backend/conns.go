@@ -6,15 +6,16 @@ import (
 	"time"
 )
 
-// conns is every connection of a Transport and the copies of request bodies that
-// write to them. Its zero value is empty and open.
+// conns is every connection of a Transport and the goroutines that serve them:
+// copies of request bodies, and what an HTTP/2 connection runs on. Its zero value
+// is empty and open.
 type conns struct {
 	mu      sync.Mutex
 	idle    map[origin][]*conn // the last one put back is taken first
 	live    map[*conn]struct{} // all of them, idle, in use or being dialled
 	sweeper *time.Timer        // runs while something is idle
-	uploads int
-	drained chan struct{} // made by close, closed when uploads is 0
+	running int                // goroutines
+	drained chan struct{}      // made by close, closed when running is 0
 	closed  bool
 }
 
@@ -121,13 +122,13 @@ func (p *conns) closeIdle() {
 }
 
 // close refuses new work and ends what there is. The channel is closed when the
-// last upload has ended.
+// last goroutine has ended.
 func (p *conns) close() <-chan struct{} {
 	p.mu.Lock()
 	p.closed = true
 	if p.drained == nil {
 		p.drained = make(chan struct{})
-		if p.uploads == 0 {
+		if p.running == 0 {
 			close(p.drained)
 		}
 	}
@@ -166,22 +167,23 @@ func (p *conns) forget(c *conn) {
 	p.mu.Unlock()
 }
 
-// beginUpload reports false when the transport is closed.
-func (p *conns) beginUpload() bool {
+// begin counts a goroutine that is about to start, and reports false when the
+// transport is closed. Each ends with end.
+func (p *conns) begin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return false
 	}
-	p.uploads++
+	p.running++
 	return true
 }
 
-func (p *conns) endUpload() {
+func (p *conns) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.uploads--
-	if p.uploads == 0 && p.drained != nil {
+	p.running--
+	if p.running == 0 && p.drained != nil {
 		close(p.drained)
 	}
 }

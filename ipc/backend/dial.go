@@ -87,6 +87,9 @@ func (c *conn) open(ctx context.Context) (exchange.Fault, error) {
 		if config.ServerName == "" {
 			config.ServerName = c.origin.host
 		}
+		if c.offer != nil {
+			config.NextProtos = c.offer
+		}
 		c.under = &underTLS{Conn: raw}
 		secure := tls.Client(c.under, config)
 		if err := secure.HandshakeContext(ctx); err != nil {

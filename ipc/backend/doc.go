@@ -1,5 +1,5 @@
-// Package backend is how a worker calls its backend: an HTTP/1.1 client that
-// tells the truth about what it sent.
+// Package backend is how a worker calls its backend: a client of HTTP/1.1 and
+// HTTP/2 that tells the truth about what it sent.
 //
 // # Why not net/http's Transport
 //
@@ -11,7 +11,7 @@
 //
 // # One exchange
 //
-// Everything happens on the caller's goroutine: take an idle connection or dial,
+// Over HTTP/1.1 everything happens on the caller's goroutine: take an idle connection or dial,
 // write the head, read the answer's head, return; the body is read by whoever
 // reads the [http.Response]. Only a request body that is not at hand already is
 // copied by a goroutine, so that an answer which comes early is seen at once.
@@ -30,12 +30,39 @@
 // again it is looked at: bytes that nobody asked for, or an end, and it is thrown
 // away.
 //
+// # HTTP/2
+//
+// It is spoken where the backend chooses it by ALPN, or is known to speak it
+// ([Protocol]). Frames and header compression are those of golang.org/x/net/http2,
+// of which this package is the one home: the Framer and hpack, which are sound and
+// know nothing of requests. Its ClientConn is left out. It hides what is to be
+// reported here: whether the head was written is not to be had from its errors;
+// it hands on informational answers from the goroutine that reads for everybody,
+// so that one slow client holds up all; it mends what must be refused, such as two
+// Content-Lengths; and it ends an upload on its own when an answer is an error.
+//
+// A connection has two goroutines. One reads, and never writes: a peer that only
+// writes would stop both sides. The other writes what the reader and the cancelled
+// leave to it, and keeps the time: idle connections, and a sign of life from a
+// silent one. Heads and bodies are written by their exchanges. All streams together
+// can hold less than the connection's window, so a slow reader holds up itself
+// only.
+//
+// Nothing of a request is written before the peer's SETTINGS are in, and nothing
+// before the stage is noted. A number above the last one of a GOAWAY, or
+// REFUSED_STREAM, is proof that the request was not taken up: the report is taken
+// back ([exchange.Retractor]), and whoever makes repeats may make one. This package
+// makes none.
+//
 // # What an answer must be
 //
 // One framing or none. Two Content-Lengths (equal ones too), Content-Length with
 // Transfer-Encoding, a coding other than chunked, folded fields, control bytes,
 // chunk lines that are not exact: [exchange.BackendProtocol]. An answer shorter
-// than it said: [exchange.BackendReset], never a clean end.
+// than it said: [exchange.BackendReset], never a clean end. Over HTTP/2 the same
+// holds as far as it has the thing, with fields of HTTP/1.1 connections in the
+// place of codings; an answer that ends, and is shorter than it said, is
+// [exchange.BackendProtocol].
 //
 // # Drills
 //

@@ -120,3 +120,22 @@ func TestDrillOfAnExchangeThatWasGivenUp(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestDrilledOverHTTP2(t *testing.T) {
+	for fault, stage := range map[exchange.Fault]exchange.Stage{
+		exchange.BackendRefused: exchange.Taken, exchange.BackendProtocol: exchange.Sent,
+	} {
+		b := frames(t, nil, (*framed).serveAll)
+		tr, d := newHTTP2(t), drill(t, fault, 0)
+		body := &closing{Reader: strings.NewReader("hello")}
+		_, _, err := run(tr, newRequest(t, b, "POST", "/", body).WithContext(d))
+		wantFault(t, err, fault, stage)
+		if n := b.conns.Load(); n != 0 || !body.closed {
+			t.Errorf("%s: %d connections, body closed: %v", fault, n, body.closed)
+		}
+		d.drill = nil
+		if _, text, err := run(tr, newRequest(t, b, "GET", "/", nil).WithContext(d)); err != nil || text != "ok" {
+			t.Errorf("%s: after the drill: %q, %v", fault, text, err)
+		}
+	}
+}

@@ -25,6 +25,7 @@ const patience = 10 * time.Second
 type rawBackend struct {
 	addr  string
 	conns atomic.Int64
+	ended atomic.Int64 // of them, where a server of net/http counts
 }
 
 // serve starts one; script runs for each connection, which is closed behind it.
@@ -214,6 +215,8 @@ func (r *reporter) Sent() bool {
 	r.note("sent")
 	return !r.fenced
 }
+
+func (r *reporter) Unsent() { r.note("unsent") }
 
 func (r *reporter) Answered() { r.note("answered") }
 

@@ -25,7 +25,7 @@ func TestTLS(t *testing.T) {
 	roots.AddCert(srv.Certificate())
 	b := &rawBackend{addr: srv.Listener.Addr().String()}
 	call := func(config *tls.Config) error {
-		tr := &backend.Transport{TLS: config}
+		tr := &backend.Transport{TLS: config, Protocol: backend.HTTP1}
 		defer tr.Close()
 		for range 3 {
 			req := newRequest(t, b, "POST", "/", strings.NewReader("body"))

@@ -17,9 +17,24 @@ import (
 // errClosed is the cause of an exchange that came after Close.
 var errClosed = errors.New("backend: the transport is closed")
 
-// Transport calls backends over HTTP/1.1. The zero value is ready to use; the
-// fields must not change after the first request. It is safe for concurrent use
-// and must not be copied.
+// Protocol is the version of HTTP that a [Transport] speaks. An upgrade, such as
+// to WebSocket, is HTTP/1.1 always.
+type Protocol uint8
+
+const (
+	// Auto is HTTP/2 where the backend chooses it by ALPN, and HTTP/1.1 everywhere
+	// else: over cleartext always.
+	Auto Protocol = iota
+	// HTTP1 is HTTP/1.1 only.
+	HTTP1
+	// HTTP2 is HTTP/2 only: a backend must choose it by ALPN over TLS, and is known
+	// to speak it over cleartext (RFC 9113 section 3.3).
+	HTTP2
+)
+
+// Transport calls backends. The zero value is ready to use; the fields must not
+// change after the first request. It is safe for concurrent use and must not be
+// copied.
 //
 // Every error is an [*exchange.Error]. A request that was written, in whole or in
 // part, is never written again.
@@ -29,16 +44,26 @@ type Transport struct {
 	// whatever it says.
 	TLS *tls.Config
 
+	// Protocol is the version of HTTP to speak.
+	Protocol Protocol
+
 	// ConnMaxAge is how long a connection may serve, so that a backend's new
 	// address is followed even while its connections are busy. 0 means 5m.
 	ConnMaxAge time.Duration
 
-	// IdleTimeout is how long a connection may lie idle. 0 means 4s: servers
-	// commonly close after 5s, and a request that crosses such a close on the wire
-	// ends as "perhaps sent". A shorter `Keep-Alive: timeout=` of the backend wins.
+	// IdleTimeout is how long a connection may lie idle. 0 means 30s over HTTP/2,
+	// where a server that closes says what it did not take up, and 4s over HTTP/1.1:
+	// servers commonly close after 5s, and a request that crosses such a close on
+	// the wire ends as "perhaps sent". A shorter `Keep-Alive: timeout=` of the backend wins.
 	IdleTimeout time.Duration
 
-	// MaxIdle is how many connections to one origin may lie idle. 0 means 64.
+	// ReadIdleTimeout is how long an HTTP/2 connection with requests on it may be
+	// silent before the backend is asked for a sign of life, and PingTimeout how
+	// long that may take; then the connection, and what waits on it, ends. 0 means
+	// 15s and 5s.
+	ReadIdleTimeout, PingTimeout time.Duration
+
+	// MaxIdle is how many HTTP/1.1 connections to one origin may lie idle. 0 means 64.
 	MaxIdle int
 
 	// DialTimeout bounds name look-up, connecting and the TLS handshake together;
@@ -58,6 +83,7 @@ type Transport struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	conns     conns
+	muxes     muxes
 	names     names
 	tlsOnce   sync.Once
 	tlsConfig *tls.Config
@@ -86,14 +112,24 @@ type origin struct {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := &trip{t: t, req: req, ctx: req.Context(), stage: exchange.Taken}
 	x.rep = exchange.From(x.ctx)
+	drilled := false
+	if t.multiplexes(req) {
+		resp, err := x.multiplex()
+		if err != errNotHTTP2 {
+			return resp, err
+		}
+		drilled = true
+	}
 	defer x.msg.release()
 	if err := x.msg.encode(req); err != nil {
 		closeBody(req)
 		return nil, x.fail(cmp.Or(exchange.FaultOf(err), exchange.BadRequest), err)
 	}
-	if err := x.drill(); err != nil {
-		closeBody(req)
-		return nil, err
+	if !drilled {
+		if err := x.drill(); err != nil {
+			closeBody(req)
+			return nil, err
+		}
 	}
 	if err := x.connect(); err != nil {
 		closeBody(req)
@@ -113,11 +149,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // CloseIdleConnections closes the connections that are not in use. It is what
 // [http.Client.CloseIdleConnections] calls.
-func (t *Transport) CloseIdleConnections() { t.conns.closeIdle() }
+func (t *Transport) CloseIdleConnections() {
+	t.conns.closeIdle()
+	t.muxes.closeIdle()
+}
 
 // Close closes every connection, those in use too, and waits for the goroutines
-// that copy request bodies, for a second at most: one may hang in a Read that
-// its owner does not end. Requests after it fail.
+// that serve them, for a second at most: one that copies a request's body may
+// hang in a Read that its owner does not end. Requests after it fail.
 func (t *Transport) Close() error {
 	drained := t.conns.close()
 	timeout := time.NewTimer(time.Second)
@@ -135,6 +174,16 @@ func (t *Transport) idleTimeout() time.Duration { return cmp.Or(t.IdleTimeout, 4
 func (t *Transport) maxIdle() int               { return cmp.Or(t.MaxIdle, 64) }
 func (t *Transport) dialTimeout() time.Duration { return cmp.Or(t.DialTimeout, 5*time.Second) }
 func (t *Transport) maxHead() int               { return cmp.Or(t.MaxResponseHead, 1<<20) }
+func (t *Transport) readIdleTimeout() time.Duration {
+	return cmp.Or(t.ReadIdleTimeout, 15*time.Second)
+}
+func (t *Transport) pingTimeout() time.Duration    { return cmp.Or(t.PingTimeout, 5*time.Second) }
+func (t *Transport) muxIdleTimeout() time.Duration { return cmp.Or(t.IdleTimeout, 30*time.Second) }
+
+// watchEvery is how often an HTTP/2 connection looks at the clock.
+func (t *Transport) watchEvery() time.Duration {
+	return max(min(t.readIdleTimeout(), t.pingTimeout(), t.muxIdleTimeout())/4, time.Millisecond)
+}
 func (t *Transport) expectTimeout() time.Duration {
 	return cmp.Or(t.ExpectTimeout, time.Second)
 }

@@ -51,7 +51,7 @@ type trip struct {
 
 // attach has c cancelled with the exchange. It reports false when that has
 // happened already.
-func (x *trip) attach(c *conn) bool {
+func (x *trip) attach(c exchange.Canceler) bool {
 	if x.rep != nil {
 		return x.rep.Attach(c)
 	}
@@ -152,21 +152,29 @@ func (x *trip) inform() error {
 		return nil
 	}
 	x.passed++
-	h := x.head.fields
+	if err := x.tell(x.head.code, x.head.fields); err != nil {
+		return x.fail(tellFault(err), err)
+	}
+	return nil
+}
+
+func tellFault(err error) exchange.Fault {
+	return cmp.Or(exchange.FaultOf(err), exchange.ClientGone)
+}
+
+// tell gives an informational answer to those who want to know.
+func (x *trip) tell(code int, h http.Header) error {
 	h.Del("Content-Length") // RFC 9110 section 8.6: there is nothing that they could frame
 	h.Del("Transfer-Encoding")
 	var err error
 	if i, ok := x.rep.(Informer); ok {
-		err = i.Inform(x.head.code, h)
+		err = i.Inform(code, h)
 	}
 	trace := httptrace.ContextClientTrace(x.ctx)
 	if err == nil && trace != nil && trace.Got1xxResponse != nil {
-		err = trace.Got1xxResponse(x.head.code, textproto.MIMEHeader(h))
+		err = trace.Got1xxResponse(code, textproto.MIMEHeader(h))
 	}
-	if err != nil {
-		return x.fail(cmp.Or(exchange.FaultOf(err), exchange.ClientGone), err)
-	}
-	return nil
+	return err
 }
 
 // respond makes the answer from its head.

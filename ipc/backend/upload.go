@@ -43,7 +43,7 @@ type upload struct {
 // upload starts the copy. The goroutine is counted by the Transport.
 func (x *trip) upload() {
 	u := &upload{t: x.t, c: x.c, body: x.msg.body, trailer: x.req.Trailer, left: x.msg.length}
-	if !x.t.conns.beginUpload() {
+	if !x.t.conns.begin() {
 		x.c.Cancel()
 		return
 	}
@@ -52,7 +52,7 @@ func (x *trip) upload() {
 }
 
 func (u *upload) run() {
-	defer u.t.conns.endUpload()
+	defer u.t.conns.end()
 	buf := uploadBuffers.Get().(*[uploadBuffer]byte)
 	written := u.copy(buf)
 	uploadBuffers.Put(buf)

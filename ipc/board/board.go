@@ -6,7 +6,8 @@
 // holds (sequence, stage) in one word; both sides change it by compare-and-swap
 // only. That makes two statements proofs and not guesses:
 //
-//   - A worker that died below exchange.Sent wrote nothing to its backend.
+//   - A worker that died below exchange.Sent wrote nothing to its backend, or had
+//     its backend's proof that nothing was done with it (Retract).
 //   - An exchange that the supervisor gave up below Sent (Fence) will never be
 //     sent either: the worker's later attempt to raise it fails.
 //
@@ -123,6 +124,13 @@ func (b *Board) Raise(cell, seq uint32, to exchange.Stage) bool {
 			return true
 		}
 	}
+}
+
+// Retract brings an exchange that stands at Sent back to Taken, for there is proof
+// that its backend did not take it up. It does nothing at any other stage.
+func (b *Board) Retract(cell, seq uint32) {
+	defer runtime.KeepAlive(b)
+	b.cell(cell).CompareAndSwap(word(seq, exchange.Sent), word(seq, exchange.Taken))
 }
 
 // Stage is how far the exchange got.

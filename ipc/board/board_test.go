@@ -117,3 +117,30 @@ func BenchmarkExchange(b *testing.B) {
 		s.Raise(0, seq, exchange.Answered)
 	}
 }
+
+func TestRetractTakesBackOnlySent(t *testing.T) {
+	s, w := both(t, 1)
+	s.Begin(0, 1)
+	for _, c := range []struct{ raise, after exchange.Stage }{
+		{exchange.Taken, exchange.Taken}, {exchange.Sent, exchange.Taken}, {exchange.Sent, exchange.Taken},
+		{exchange.Answered, exchange.Answered},
+	} {
+		w.Raise(0, 1, c.raise)
+		w.Retract(0, 1)
+		if got := s.Stage(0, 1); got != c.after {
+			t.Errorf("%v retracted is %v", c.raise, got)
+		}
+	}
+	s.Begin(0, 2)
+	w.Raise(0, 2, exchange.Sent)
+	w.Retract(0, 1)
+	if got := s.Fence(0, 2); got != exchange.Sent {
+		t.Errorf("another exchange's retraction made it %v", got)
+	}
+	s.Begin(0, 3)
+	w.Raise(0, 3, exchange.Sent)
+	w.Retract(0, 3)
+	if got := s.Fence(0, 3); got != exchange.Taken || w.Raise(0, 3, exchange.Sent) {
+		t.Errorf("fenced at %v, and sent all the same", got)
+	}
+}

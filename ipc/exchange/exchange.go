@@ -11,8 +11,8 @@ import (
 	"errors"
 )
 
-// Stage is how far a worker got with one exchange. Stages only rise. The zero
-// value is the proof of "nothing sent": a worker that died at Waiting or Taken
+// Stage is how far a worker got with one exchange. Stages only rise, but for what
+// a [Retractor] takes back. The zero value is the proof of "nothing sent": a worker that died at Waiting or Taken
 // never wrote a byte of this request to its backend.
 type Stage uint32
 
@@ -100,6 +100,15 @@ type Reporter interface {
 	// Detach ends that. When it returns, Cancel is not running and will not run:
 	// a connection can go back to its pool.
 	Detach()
+}
+
+// Retractor is what a [Reporter] implements to have a report taken back: a backend
+// can prove that it did not take up what was sent to it (RFC 9113 section 8.7).
+type Retractor interface {
+	// Unsent takes back the one Sent of this exchange, of which the transport has
+	// proof that it came to nothing. It does nothing after a second one: what the
+	// other request did remains.
+	Unsent()
 }
 
 type reporterKey struct{}

@@ -51,6 +51,10 @@ type Settings struct {
 	// and Key are PEM files of a client certificate, both or neither.
 	CA, Cert, Key string
 
+	// Protocol is "auto" or empty (HTTP/2 where a TLS backend chooses it), "http1",
+	// or "http2" (by ALPN over https, with prior knowledge over http).
+	Protocol string
+
 	// ConnMaxAge is how long a connection to the backend may serve. 0 means 5m.
 	ConnMaxAge time.Duration
 }
@@ -66,6 +70,10 @@ func New(s Settings) (http.Handler, error) {
 	if s.ConnMaxAge < 0 {
 		errs = append(errs, fmt.Errorf("connection age %v: must not be negative", s.ConnMaxAge))
 	}
+	protocol, known := protocols[s.Protocol]
+	if !known {
+		errs = append(errs, fmt.Errorf("protocol %q: must be auto, http1 or http2", s.Protocol))
+	}
 	secure, err := clientTLS(s)
 	errs = append(errs, err)
 	if base != nil && base.Scheme == "http" && secure != nil {
@@ -75,7 +83,7 @@ func New(s Settings) (http.Handler, error) {
 		return nil, err
 	}
 	return &handler{
-		transport:    &backend.Transport{TLS: secure, ConnMaxAge: s.ConnMaxAge},
+		transport:    &backend.Transport{TLS: secure, Protocol: protocol, ConnMaxAge: s.ConnMaxAge},
 		base:         base,
 		basePath:     strings.TrimRight(base.EscapedPath(), "/"),
 		strip:        strings.TrimRight(s.StripPrefix, "/"),
@@ -83,10 +91,14 @@ func New(s Settings) (http.Handler, error) {
 	}, nil
 }
 
+var protocols = map[string]backend.Protocol{
+	"": backend.Auto, "auto": backend.Auto, "http1": backend.HTTP1, "http2": backend.HTTP2,
+}
+
 // FromEnv is New with the settings that a supervisor hands its workers: the
 // variables WORKER_BACKEND, WORKER_STRIP_PREFIX, WORKER_PRESERVE_HOST (a
-// boolean), WORKER_BACKEND_CA, WORKER_BACKEND_CERT, WORKER_BACKEND_KEY and
-// WORKER_BACKEND_CONN_MAX_AGE (such as 5m), read with getenv.
+// boolean), WORKER_BACKEND_CA, WORKER_BACKEND_CERT, WORKER_BACKEND_KEY,
+// WORKER_BACKEND_PROTOCOL and WORKER_BACKEND_CONN_MAX_AGE (such as 5m), read with getenv.
 func FromEnv(getenv func(string) string) (http.Handler, error) {
 	s := Settings{
 		Backend:     getenv("WORKER_BACKEND"),
@@ -94,6 +106,7 @@ func FromEnv(getenv func(string) string) (http.Handler, error) {
 		CA:          getenv("WORKER_BACKEND_CA"),
 		Cert:        getenv("WORKER_BACKEND_CERT"),
 		Key:         getenv("WORKER_BACKEND_KEY"),
+		Protocol:    getenv("WORKER_BACKEND_PROTOCOL"),
 	}
 	var errs []error
 	if v := getenv("WORKER_PRESERVE_HOST"); v != "" {

@@ -26,6 +26,7 @@ func TestSettingsRefused(t *testing.T) {
 		"must start with /":         {"WORKER_BACKEND": "http://x", "WORKER_STRIP_PREFIX": "api"},
 		"WORKER_PRESERVE_HOST":      {"WORKER_BACKEND": "http://x", "WORKER_PRESERVE_HOST": "backend"},
 		"CONN_MAX_AGE":              {"WORKER_BACKEND": "http://x", "WORKER_BACKEND_CONN_MAX_AGE": "5"},
+		"must be auto, http1":       {"WORKER_BACKEND": "http://x", "WORKER_BACKEND_PROTOCOL": "h2c"},
 		"must not be negative":      {"WORKER_BACKEND": "http://x", "WORKER_BACKEND_CONN_MAX_AGE": "-5s"},
 		"both or neither":           {"WORKER_BACKEND": "https://x", "WORKER_BACKEND_CERT": "c.pem"},
 		"no such file":              {"WORKER_BACKEND": "https://x", "WORKER_BACKEND_CA": empty + ".not"},

@@ -73,18 +73,19 @@ func (s *scope) workerConfig(b *bulkhead) supervisor.WorkerConfig {
 		kind = absolute(kind)
 	}
 	w := supervisor.WorkerConfig{
-		Kind:           kind,
-		Backend:        string(b.Backend),
-		StripPrefix:    b.StripPrefix,
-		PreserveHost:   b.HostHeader == "preserve",
-		BackendCA:      absolute(b.BackendCA),
-		BackendCert:    absolute(b.BackendCert),
-		BackendKey:     absolute(b.BackendKey),
-		BackendConnAge: time.Duration(b.BackendConnAge),
-		Env:            map[string]string{},
-		EnvFiles:       map[string]string{},
-		Memory:         int64(b.Memory),
-		MemoryRequired: b.MemoryEnforce == "required",
+		Kind:            kind,
+		Backend:         string(b.Backend),
+		StripPrefix:     b.StripPrefix,
+		PreserveHost:    b.HostHeader == "preserve",
+		BackendCA:       absolute(b.BackendCA),
+		BackendCert:     absolute(b.BackendCert),
+		BackendKey:      absolute(b.BackendKey),
+		BackendProtocol: b.BackendProtocol,
+		BackendConnAge:  time.Duration(b.BackendConnAge),
+		Env:             map[string]string{},
+		EnvFiles:        map[string]string{},
+		Memory:          int64(b.Memory),
+		MemoryRequired:  b.MemoryEnforce == "required",
 	}
 	if b.CPUs == nil {
 		s.derive("CPUS", "cores", "")

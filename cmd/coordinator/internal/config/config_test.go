@@ -95,7 +95,7 @@ func TestDefaults(t *testing.T) {
 			Name:   "orders",
 			Routes: []supervisor.Route{{Prefix: "/api/orders/"}},
 			Worker: supervisor.WorkerConfig{
-				Kind: "proxy", Backend: "http://127.0.0.1:8000", BackendConnAge: 5 * time.Minute,
+				Kind: "proxy", Backend: "http://127.0.0.1:8000", BackendProtocol: "auto", BackendConnAge: 5 * time.Minute,
 				Env: map[string]string{}, EnvFiles: map[string]string{},
 			},
 			Workers:       2,

@@ -62,10 +62,11 @@ type bulkhead struct {
 	MaxAge        spanOrOff  `env:"MAX_AGE" envDefault:"off" doc:"age at which a worker is recycled"`
 	CPUs          *count     `env:"CPUS" unset:"cores" doc:"CPUs a worker computes on at a time (GOMAXPROCS)"`
 
-	BackendCA      string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
-	BackendCert    string `env:"BACKEND_CERT" doc:"PEM file: our certificate towards the backend"`
-	BackendKey     string `env:"BACKEND_KEY" doc:"PEM file: the key of BACKEND_CERT"`
-	BackendConnAge span   `env:"BACKEND_CONN_MAX_AGE" envDefault:"5m" doc:"so that a changed address is followed even by busy connections"`
+	BackendCA       string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
+	BackendCert     string `env:"BACKEND_CERT" doc:"PEM file: our certificate towards the backend"`
+	BackendKey      string `env:"BACKEND_KEY" doc:"PEM file: the key of BACKEND_CERT"`
+	BackendProtocol string `env:"BACKEND_PROTOCOL" envDefault:"auto" oneof:"auto,http1,http2" doc:"http2 over TLS by ALPN, over http with prior knowledge; auto: HTTP/2 if a TLS backend chooses it; http1: never"`
+	BackendConnAge  span   `env:"BACKEND_CONN_MAX_AGE" envDefault:"5m" doc:"so that a changed address is followed even by busy connections"`
 
 	BreakerWindow       span      `env:"BREAKER_WINDOW" envDefault:"10s" doc:"how far back calls count"`
 	BreakerMinCalls     *count    `env:"BREAKER_MIN_CALLS" unset:"the smaller of 20 and LIMIT" doc:"calls in the window before a ratio means anything"`

@@ -20,7 +20,7 @@ var manual = struct{ global, bulkhead []string }{
 	bulkhead: []string{
 		"ROUTES required", "WORKER proxy", "BACKEND", "STRIP_PREFIX", "HOST_HEADER backend", "WORKERS 2", "LIMIT 32",
 		"QUEUE half of LIMIT", "QUEUE_TIMEOUT 1s", "MAX_BODY 100MiB", "BACKEND_CA system roots", "BACKEND_CERT",
-		"BACKEND_KEY", "BACKEND_CONN_MAX_AGE 5m", "CORS_ORIGINS none", "RESTART_BUDGET 5/60s", "MEMORY_SOFT off",
+		"BACKEND_KEY", "BACKEND_PROTOCOL auto", "BACKEND_CONN_MAX_AGE 5m", "CORS_ORIGINS none", "RESTART_BUDGET 5/60s", "MEMORY_SOFT off",
 		"MEMORY off", "MEMORY_ENFORCE best-effort", "DESCRIPTORS off", "MAX_REQUESTS off", "MAX_AGE off", "CPUS cores", "TIMEOUT 30s",
 		"IDLE_TIMEOUT 60s", "MAX_DURATION off", "SLOW_LOG off", "UPGRADE_LIMIT LIMIT", "BREAKER_WINDOW 10s",
 		"BREAKER_MIN_CALLS the smaller of 20 and LIMIT", "BREAKER_FAILURE_RATIO 0.5", "BREAKER_SLOW_CALL off",
