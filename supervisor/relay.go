@@ -80,7 +80,9 @@ func (c *call) broken(err error) {
 		c.suspect(e)
 	}
 	if c.reason == "" {
-		c.problem(c.reasonOf(err), "")
+		reason := c.reasonOf(err)
+		c.noteFailure(reason, err)
+		c.problem(reason, "")
 	}
 }
 
