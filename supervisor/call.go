@@ -352,6 +352,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 	c.reason, c.status = reason, reason.Status()
 	if c.written || reason == ReasonClientGone {
 		c.abort = true
+		c.showPart()
 		return
 	}
 	if c.set.cors.Preflight(c.w, c.r) {

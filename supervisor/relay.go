@@ -193,6 +193,6 @@ func (c *call) end() {
 	c.body.leave(c)
 	b.stats.record(c, now)
 	if c.abort {
-		panic(http.ErrAbortHandler)
+		c.cut()
 	}
 }
