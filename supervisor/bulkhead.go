@@ -26,6 +26,7 @@ type Bulkhead struct {
 	drilling atomic.Pointer[DrillMode]
 	stats    *bulkheadStats
 	watch    watchlist
+	failures failures
 	usage    usage
 
 	restartCount atomic.Uint64 // of workers, all causes together

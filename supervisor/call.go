@@ -296,7 +296,15 @@ func (c *call) refuse(reason Reason) { c.problem(reason, OutcomeRefused) }
 // fail answers a request whose exchange failed without an answer.
 func (c *call) fail(err error) {
 	reason := c.reasonOf(err)
+	c.noteFailure(reason, err)
 	c.problem(reason, c.progress.Outcome())
+}
+
+// noteFailure keeps for the log what its backend did to the call.
+func (c *call) noteFailure(reason Reason, err error) {
+	if reason.CountsAgainstBackend() {
+		c.bulkhead.failures.note(reason, err, requestID(c.r))
+	}
 }
 
 // reasonOf finds the word for a failure. Time that ran out is the backend's
@@ -354,6 +362,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 	c.reason, c.status = reason, reason.Status()
 	if c.written || reason == ReasonClientGone {
 		c.abort = true
+		c.showPart()
 		return
 	}
 	if c.set.cors.Preflight(c.w, c.r) {

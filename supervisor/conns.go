@@ -149,6 +149,14 @@ func (c *limitedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// SetLinger is that of TCP: see resetConn. Elsewhere it does nothing.
+func (c *limitedConn) SetLinger(seconds int) error {
+	if l, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return l.SetLinger(seconds)
+	}
+	return nil
+}
+
 // CloseWrite lets net/http end an answer before it closes: without it the
 // client may lose what it has not read yet.
 func (c *limitedConn) CloseWrite() error {

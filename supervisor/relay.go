@@ -95,7 +95,9 @@ func (c *call) broken(err error) {
 		c.suspect(e)
 	}
 	if c.reason == "" {
-		c.problem(c.reasonOf(err), "")
+		reason := c.reasonOf(err)
+		c.noteFailure(reason, err)
+		c.problem(reason, "")
 	}
 }
 
@@ -206,6 +208,6 @@ func (c *call) end() {
 	c.body.leave(c)
 	b.stats.record(c, now)
 	if c.abort {
-		panic(http.ErrAbortHandler)
+		c.cut()
 	}
 }

@@ -324,6 +324,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 				for _, b := range s.bulkheads() {
 					b.logSlow(s.log, s.evidence, b.watch.tick(now), now)
 					if n%5 == 0 {
+						b.logFailures(s.log, now)
 						b.logBreaker(s.log, now)
 						b.logPoison(s.log)
 					}

@@ -18,6 +18,12 @@ func rawBackend(t *testing.T, talk func(net.Conn, *bufio.Reader)) (origin string
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveRaw(t, ln, talk)
+	return "http://" + ln.Addr().String()
+}
+
+// serveRaw is rawBackend at a listener.
+func serveRaw(t *testing.T, ln net.Listener, talk func(net.Conn, *bufio.Reader)) {
 	var mu sync.Mutex
 	open := map[net.Conn]bool{}
 	var serving sync.WaitGroup
@@ -45,7 +51,6 @@ func rawBackend(t *testing.T, talk func(net.Conn, *bufio.Reader)) (origin string
 		mu.Unlock()
 		serving.Wait()
 	})
-	return "http://" + ln.Addr().String()
 }
 
 // closedPort is an address where nobody listens.

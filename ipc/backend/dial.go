@@ -36,10 +36,7 @@ func (x *trip) connect() error {
 func (x *trip) dial(now time.Time) error {
 	// The exchange is cancelled through its connection; its context is left out,
 	// for watching a foreign one would cost a goroutine.
-	deadline, own := now.Add(x.t.dialTimeout()), true
-	if d, ok := x.ctx.Deadline(); ok && d.Before(deadline) {
-		deadline, own = d, false
-	}
+	deadline, own := x.dialDeadline(now)
 	ctx, stop := context.WithDeadline(context.WithoutCancel(x.ctx), deadline)
 	defer stop()
 	c := &conn{
@@ -64,6 +61,25 @@ func (x *trip) dial(now time.Time) error {
 	return nil
 }
 
+// sayAhead is how much of an exchange's time, a twentieth, is kept to say that
+// the backend could not be connected to. Whoever set the deadline watches it too,
+// and would take a worker that is silent at it for one that is stuck.
+const sayAhead = 100 * time.Millisecond
+
+// dialDeadline is when a dial ends, and whether by the transport's own limit.
+func (x *trip) dialDeadline(now time.Time) (at time.Time, own bool) {
+	at = now.Add(x.t.dialTimeout())
+	d, ok := x.ctx.Deadline()
+	if !ok {
+		return at, true
+	}
+	d = d.Add(-min(max(0, d.Sub(now)/20), sayAhead))
+	if d.Before(at) {
+		return d, false
+	}
+	return at, true
+}
+
 // open resolves, connects and shakes hands.
 func (c *conn) open(ctx context.Context) (exchange.Fault, error) {
 	addrs, err := c.t.names.addresses(ctx, c.origin.host, c.t.Lookup)
@@ -71,11 +87,8 @@ func (c *conn) open(ctx context.Context) (exchange.Fault, error) {
 		return exchange.BackendUnreachable, err
 	}
 	raw, err := dialFirst(ctx, c.origin, addrs)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return exchange.BackendRefused, err
-	}
 	if err != nil {
-		return exchange.BackendUnreachable, err
+		return dialFault(err), err
 	}
 	if err := c.hold(raw); err != nil {
 		return exchange.BackendUnreachable, err
@@ -94,13 +107,25 @@ func (c *conn) open(ctx context.Context) (exchange.Fault, error) {
 		secure := tls.Client(c.under, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
 			if ctx.Err() != nil {
-				return exchange.BackendUnreachable, err
+				return exchange.BackendTimeout, err
 			}
 			return exchange.BackendTLS, err
 		}
 		c.nc = secure
 	}
 	return "", nil
+}
+
+// dialFault tells apart a host that says no, one that says nothing, and none.
+func dialFault(err error) exchange.Fault {
+	ne, ok := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return exchange.BackendRefused
+	case ok && ne.Timeout():
+		return exchange.BackendTimeout
+	}
+	return exchange.BackendUnreachable
 }
 
 // dialFirst tries the addresses in order, each with an equal share of the time
@@ -156,32 +181,50 @@ func (n *names) addresses(ctx context.Context, host string,
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip}, nil
 	}
-	n.mu.Lock()
-	last, found := n.known[host]
-	n.mu.Unlock()
-	if found && time.Now().Before(last.until) {
+	last, found, fresh := n.recall(host)
+	if fresh {
 		return last.addrs, nil
 	}
 	if lookup == nil {
 		lookup = resolve
 	}
+	ask := ctx
 	if found {
+		wait := nameWait
+		if d, ok := ctx.Deadline(); ok {
+			wait = min(wait, time.Until(d)/2) // the other half is for the address that is known
+		}
 		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, nameWait)
+		ask, stop = context.WithTimeout(ctx, wait)
 		defer stop()
 	}
-	addrs, err := lookup(ctx, host)
+	addrs, err := lookup(ask, host)
 	if err == nil && len(addrs) == 0 {
 		err = errors.New("the name has no address")
 	}
 	if err != nil {
-		if !found {
+		if !found || ctx.Err() != nil { // the dial is over: that says nothing about the name
 			return nil, err
 		}
 		addrs = last.addrs // asked again after nameTTL, not by every dial
 	}
 	n.remember(host, known{addrs: addrs, until: time.Now().Add(nameTTL)})
 	return addrs, nil
+}
+
+// recall gives what is known of host, and whether that may be used as it is. If
+// not, the caller is the one that asks; other dials go on by it meanwhile, or a
+// resolver that hangs would hold up all of them.
+func (n *names) recall(host string) (last known, found, fresh bool) {
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	last, found = n.known[host]
+	if !found || now.Before(last.until) {
+		return last, found, found
+	}
+	n.known[host] = known{addrs: last.addrs, until: now.Add(nameWait)}
+	return last, true, false
 }
 
 func (n *names) remember(host string, k known) {

@@ -109,7 +109,7 @@ func (x *trip) answer() (*http.Response, error) {
 		ne, ok := errors.AsType[net.Error](err)
 		late := waiting && ok && ne.Timeout()
 		if err != nil && !late {
-			return nil, x.fail(faultOf(err), unexpected(err))
+			return nil, x.fail(headFaultOf(err), unexpected(err))
 		}
 		if waiting && (late || x.head.code == http.StatusContinue || x.head.code >= 200) {
 			waiting = false
@@ -289,6 +289,16 @@ func faultOf(err error) exchange.Fault {
 		return exchange.BackendProtocol
 	}
 	return exchange.BackendReset
+}
+
+// headFaultOf is faultOf before an answer: in TLS 1.3 a backend that refuses our
+// certificate says so behind the handshake (RFC 8446 section 4.4.2.4), with an
+// alert, for which crypto/tls has no type.
+func headFaultOf(err error) exchange.Fault {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return exchange.BackendTLS
+	}
+	return faultOf(err)
 }
 
 // unexpected keeps the end of a connection from looking like the end of a body.

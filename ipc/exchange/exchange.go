@@ -46,7 +46,7 @@ const (
 	BackendUnreachable Fault = "backend_unreachable" // no address, no route
 	BackendReset       Fault = "backend_reset"       // the connection ended before the answer did
 	BackendProtocol    Fault = "backend_protocol"    // not HTTP, ambiguous framing, head too large
-	BackendTimeout     Fault = "backend_timeout"     // sent, and no answer in time
+	BackendTimeout     Fault = "backend_timeout"     // no connection or no answer in time: the stage says which
 	BackendTLS         Fault = "backend_tls"         // certificate expired, wrong name, unknown issuer
 	WorkerDied         Fault = "worker_died"         // the process ended
 	WorkerProtocol     Fault = "worker_protocol"     // the worker broke the protocol, or its handler panicked
