@@ -89,8 +89,8 @@ func framingCorpus() []hostile {
 		{name: "Expect without a body", source: "RFC 9110 10.1.1", wire: asks("GET /x/a", "Expect: 100-continue"), want: "GET /x/a 0"},
 		{name: "Expect folded", source: "obfuscated Expect; obs-fold", wire: posts(smuggled, "Expect:\r\n 100-continue", length(len(smuggled))), want: refused, guard: true},
 		{name: "Expect something else", source: "RFC 9110 10.1.1", wire: posts("hello", "Expect: the unexpected", length(5)), want: "417; close | 400; close"},
-		{name: "Expect obfuscated", source: "RFC 9110 10.1.1; vanilla Expect desync", wire: posts("hello", "Expect: y 100-continue", length(5)), want: "400"},
-		{name: "Expect twice", source: "RFC 9110 10.1.1", wire: posts("hello", "Expect: 100-continue", "Expect: 100-continue", length(5)), want: "400 | POST /x/a 5"},
+		{name: "Expect obfuscated", source: "RFC 9110 10.1.1; vanilla Expect desync", wire: posts("hello", "Expect: y 100-continue", length(5)), want: "400 | 417"},
+		{name: "Expect twice", source: "RFC 9110 10.1.1", wire: posts("hello", "Expect: 100-continue", "Expect: 100-continue", length(5)), want: "400 | 417 | POST /x/a 5"},
 	}
 	return all
 }
