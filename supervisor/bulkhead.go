@@ -110,7 +110,7 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {
-		c.refuse(ReasonTooManyConnections)
+		c.problem(ReasonTooManyConnections, c.progress.Outcome()) // the backend has done its work
 		return
 	}
 	c.relay(resp)

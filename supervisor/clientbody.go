@@ -18,6 +18,7 @@ const lingerFor = 500 * time.Millisecond
 // A nil one is that of a request without body.
 type clientBody struct {
 	io.ReadCloser
+	trailer    http.Header // filled at its end
 	fullDuplex bool
 	ended      atomic.Bool // read to its end: set before the worker is told
 }
@@ -31,7 +32,8 @@ func (c *call) takeBody() {
 	if c.r.ContentLength < 0 && c.r.Trailer == nil {
 		c.r.Trailer = make(http.Header) // where net/http leaves those that nobody announced
 	}
-	c.body = &clientBody{ReadCloser: http.MaxBytesReader(c.w, c.r.Body, c.set.MaxBody)}
+	cleanTrailer(c.r.Trailer) // what is announced
+	c.body = &clientBody{ReadCloser: http.MaxBytesReader(c.w, c.r.Body, c.set.MaxBody), trailer: c.r.Trailer}
 	bounded := *c.r
 	bounded.Body = c.body
 	c.r = &bounded
@@ -40,6 +42,7 @@ func (c *call) takeBody() {
 func (b *clientBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
+		cleanTrailer(b.trailer)
 		b.ended.Store(true)
 	}
 	return n, err

@@ -28,9 +28,9 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// net/http turns this into GOAWAY).
 		w.Header()["Connection"] = connectionClose
 	}
-	id := f.ids.Of(r.Header)
 	t := f.table.Load()
 	route, refusal := t.router.Route(r)
+	id := f.ids.Of(r.Header) // behind Route, which counts the fields that the client sent
 	if refusal != nil {
 		f.refuse(w, r, id, t, refusal)
 		return

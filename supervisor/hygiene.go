@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -14,10 +15,13 @@ const (
 )
 
 var (
+	refuseMethodToken  = badRequest("The method is not a token.")
+	refuseLength       = badRequest("The Content-Length is not one number, or not that of the body.")
 	refuseMethod       = &Refusal{ReasonBadRequest, http.StatusMethodNotAllowed, "The coordinator does not take this method."}
 	refuseTargetLength = &Refusal{ReasonBadRequest, http.StatusRequestURITooLong, "The request target is longer than 16 KiB."}
 	refuseFieldCount   = &Refusal{ReasonBadRequest, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields."}
 	refuseFieldBytes   = &Refusal{ReasonBadRequest, http.StatusRequestHeaderFieldsTooLarge, "The header fields of the request are larger than 64 KiB."}
+	refuseExpect       = badRequest("The request expects something other than 100-continue.")
 	refuseConnection   = badRequest("The Connection field names a field that is not the connection's.")
 	refuseHost         = badRequest("The Host is not a host name or address with an optional port.")
 	refuseOtherHost    = badRequest("The request target and the Host field name different hosts.")
@@ -55,11 +59,15 @@ func (rt *Router) Route(r *http.Request) (*RouteTo, *Refusal) {
 // backends confuse with those that have a hyphen, and upgrades other than to
 // WebSocket. The path is the business of ParseTarget.
 func CheckRequest(r *http.Request) *Refusal {
-	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+	switch {
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
 		return refuseMethod
-	}
-	if len(r.RequestURI) > MaxTargetBytes {
+	case !isToken(r.Method): // net/http lets any bytes be one in HTTP/2
+		return refuseMethodToken
+	case len(r.RequestURI) > MaxTargetBytes:
 		return refuseTargetLength
+	case !lengthHolds(r):
+		return refuseLength
 	}
 	fields, size := 0, 0
 	for name, values := range r.Header {
@@ -80,6 +88,8 @@ func CheckRequest(r *http.Request) *Refusal {
 		return refuseHost
 	case !connectionOptionsOnly(r.Header["Connection"]):
 		return refuseConnection
+	case !expectsContinueOnly(r.Header["Expect"]):
+		return refuseExpect
 	}
 	// HTTP/2 has its :authority in r.Host and leaves a Host field beside it.
 	if hosts := r.Header["Host"]; len(hosts) > 0 {
@@ -92,6 +102,20 @@ func CheckRequest(r *http.Request) *Refusal {
 		settleUpgrade(r)
 	}
 	return nil
+}
+
+// lengthHolds reports whether the Content-Length of r is one number, and that of
+// the body. For HTTP/2 net/http takes the first of several, takes what is no
+// number for 0, and does not hold it against a head that ends its stream; to
+// pass such a message on is what RFC 9113 section 8.1.1 forbids. How many bytes
+// come then it counts itself.
+func lengthHolds(r *http.Request) bool {
+	values := r.Header["Content-Length"]
+	if r.ProtoMajor < 2 || len(values) == 0 {
+		return true
+	}
+	n, err := strconv.ParseUint(values[0], 10, 63)
+	return err == nil && len(values) == 1 && int64(n) == r.ContentLength
 }
 
 // IsUpgrade reports whether r, which CheckRequest passed, asks for a WebSocket.
@@ -133,6 +157,14 @@ func connectionOptionsOnly(values []string) bool {
 		}
 	}
 	return true
+}
+
+// expectsContinueOnly reports whether an Expect field is what RFC 9110 section
+// 10.1.1 defines. net/http finds the word anywhere in it, in HTTP/1 it answers
+// 417 to the rest, in HTTP/2 nothing: one that it takes for an expectation and a
+// backend does not puts the two out of step.
+func expectsContinueOnly(values []string) bool {
+	return len(values) == 0 || len(values) == 1 && (values[0] == "" || asciiEqualFold(trimSpace(values[0]), "100-continue"))
 }
 
 // splitAbsolute takes an absolute-form target apart (RFC 9112 section 3.2.2).

@@ -28,6 +28,11 @@ func withHost(r *http.Request, host string) *http.Request {
 	return r
 }
 
+func over2(r *http.Request) *http.Request {
+	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	return r
+}
+
 func TestCheckRequestRefuses(t *testing.T) {
 	many := request("GET", "/")
 	for i := range 101 {
@@ -58,6 +63,14 @@ func TestCheckRequestRefuses(t *testing.T) {
 		{"host port", withHost(request("GET", "/"), "shop.example:80x"), 400, "Host"},
 		{"host IPv6", withHost(request("GET", "/"), "[::1"), 400, "Host"},
 		{"host IPv6 bare", withHost(request("GET", "/"), "::1"), 400, "Host"},
+		{"Expect obfuscated", with(request("POST", "/"), "Expect", "y 100-continue"), 400, "expects"},
+		{"Expect twice", with(request("POST", "/"), "Expect", "100-continue", "Expect", "100-continue"), 400, "expects"},
+		{"no method", request("", "/"), 400, "method"},
+		{"method with a blank", request("GET /x HTTP/1.1\r\n", "/"), 400, "method"},
+		{"HTTP/2: length of words", over2(with(request("POST", "/"), "Content-Length", "five")), 400, "Content-Length"},
+		{"HTTP/2: length signed", over2(with(request("POST", "/"), "Content-Length", "+0")), 400, "Content-Length"},
+		{"HTTP/2: two lengths", over2(with(request("POST", "/"), "Content-Length", "0", "Content-Length", "0")), 400, "Content-Length"},
+		{"HTTP/2: length of a body that does not come", over2(with(request("POST", "/"), "Content-Length", "5")), 400, "Content-Length"},
 		{"another Host beside the authority", with(request("GET", "/"), "Host", "evil"), 400, "different hosts"},
 		{"two Hosts", with(request("GET", "/"), "Host", "shop.example", "Host", "shop.example"), 400, "different hosts"},
 	} {
@@ -80,6 +93,9 @@ func TestCheckRequestLetsThrough(t *testing.T) {
 		"no Host":        withHost(request("GET", "/"), ""),
 		"IPv6 with port": withHost(request("GET", "/"), "[2001:db8::1]:8080"),
 		"underscore":     withHost(request("GET", "/"), "my_service.local:"),
+		"HTTP/2 length":  over2(with(request("POST", "/"), "Content-Length", "0")),
+		"Expect":         with(request("POST", "/"), "Expect", "100-Continue "),
+		"a new method":   request("M-SEARCH", "/"),
 	} {
 		if refusal := supervisor.CheckRequest(r); refusal != nil {
 			t.Errorf("%s: %+v", name, refusal)

@@ -56,7 +56,7 @@ func ParseTarget(r *http.Request) (Target, *Refusal) {
 	}
 	if !strings.HasPrefix(target, "/") {
 		scheme, authority, rest, ok := splitAbsolute(target)
-		if !ok {
+		if !ok || r.ProtoMajor >= 2 { // RFC 9113 section 8.3.1 knows no absolute form
 			return Target{}, refuseTargetForm
 		}
 		if refusal := checkAuthority(r, scheme, authority); refusal != nil {

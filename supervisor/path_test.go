@@ -69,6 +69,12 @@ func TestParseTargetRefusesForEveryRoute(t *testing.T) {
 	}
 }
 
+func TestHTTP2HasNoAbsoluteForm(t *testing.T) {
+	if _, refusal := supervisor.ParseTarget(over2(request("GET", "http://shop.example/a"))); refusal == nil || !strings.Contains(refusal.Detail, "target") {
+		t.Errorf("%+v", refusal)
+	}
+}
+
 func TestPathThatOnlyARawRouteTakes(t *testing.T) {
 	strict := &supervisor.RouteTo{Route: supervisor.Route{Prefix: "/files/"}}
 	raw := &supervisor.RouteTo{Route: supervisor.Route{Prefix: "/files/"}, Raw: true}

@@ -12,7 +12,7 @@ import (
 )
 
 // upgrade joins the client's connection and the worker's, byte for byte, until
-// both directions have ended or either breaks.
+// both directions have ended, that of the backend a moment ago, or either breaks.
 func (c *call) upgrade(resp *http.Response) {
 	backend := resp.Body.(io.ReadWriteCloser)
 	client, ahead, err := http.NewResponseController(c.w).Hijack()
@@ -37,6 +37,9 @@ func (c *call) upgrade(resp *http.Response) {
 	})
 	c.splice(client, backend)
 	closeWrite(client)
+	// The backend, or the worker before it, has gone: a client that stays would
+	// keep its place for nothing.
+	_ = client.SetReadDeadline(time.Now().Add(lingerFor))
 	up.Wait()
 	c.progress.Complete, c.progress.Delivered = true, true
 }
