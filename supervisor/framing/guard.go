@@ -175,7 +175,7 @@ func (g *Guard) step(p []byte) (int, Fault) {
 	case fresh:
 		return g.open(p)
 	case between:
-		return g.begin(p[0])
+		return g.begin(p)
 	case method:
 		return g.followMethod(p)
 	case target:

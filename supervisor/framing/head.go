@@ -34,20 +34,20 @@ func token(p []byte) int {
 // only mark bytes behind it, and the first is what counts.
 func text(p []byte, limit byte) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	i := 0
-	for below := ones * uint64(limit); len(p)-i >= 8; i += 8 {
-		w := binary.LittleEndian.Uint64(p[i:])
+	rest := p
+	for below := ones * uint64(limit); len(rest) >= 8; rest = rest[8:] {
+		w := binary.LittleEndian.Uint64(rest)
 		del := w ^ ones*0x7f
 		if found := ((w-below)&^w | (del-ones)&^del) & highs; found != 0 {
-			return i + bits.TrailingZeros64(found)/8
+			return len(p) - len(rest) + bits.TrailingZeros64(found)/8
 		}
 	}
-	for ; i < len(p); i++ {
-		if p[i] < limit || p[i] == 0x7f {
-			return i
+	for i, c := range rest {
+		if c < limit || c == 0x7f {
+			return len(p) - len(rest) + i
 		}
 	}
-	return i
+	return len(p)
 }
 
 // then goes on to next when c is the byte that must come.
@@ -88,7 +88,8 @@ func (g *Guard) open(p []byte) (int, Fault) {
 }
 
 // begin is at the first byte of a request, or at an empty line before it.
-func (g *Guard) begin(c byte) (int, Fault) {
+func (g *Guard) begin(p []byte) (int, Fault) {
+	c := p[0]
 	if c == '\r' {
 		if g.empty++; g.empty > MaxEmptyLines {
 			return 0, EmptyLines
@@ -105,14 +106,36 @@ func (g *Guard) begin(c byte) (int, Fault) {
 	g.state, g.empty, g.method = method, 0, 0
 	g.filled, g.length, g.coding, g.upgrade = false, false, false, false
 	g.left, g.at = 0, 0
-	return 0, 0
+	return g.plainRequest(p), 0
+}
+
+// plainRequest goes on behind the request line that p begins with. It stays where
+// it is unless the line is there whole, is sound, and of HTTP/1.1.
+func (g *Guard) plainRequest(p []byte) int {
+	const end = " HTTP/1.1\r\n"
+	n := token(p)
+	if n+1 >= len(p) || p[n] != ' ' {
+		return 0
+	}
+	length := text(p[n+1:], '!')
+	rest := p[n+1+length:]
+	if length == 0 || len(rest) < len(end) || string(rest[:len(end)]) != end {
+		return 0
+	}
+	g.packMethod(p[:n])
+	g.state, g.minor = line, '1'
+	return n + 1 + length + len(end)
+}
+
+func (g *Guard) packMethod(part []byte) {
+	for _, c := range part {
+		g.method = g.method<<8 | uint64(c)
+	}
 }
 
 func (g *Guard) followMethod(p []byte) (int, Fault) {
 	n := token(p)
-	for _, c := range p[:n] {
-		g.method = g.method<<8 | uint64(c)
-	}
+	g.packMethod(p[:n])
 	if n == len(p) {
 		return n, 0
 	}
@@ -139,10 +162,6 @@ func (g *Guard) followTarget(p []byte) (int, Fault) {
 // followVersion takes "HTTP/1.0" or "HTTP/1.1" and the CR behind it.
 func (g *Guard) followVersion(p []byte) (int, Fault) {
 	const before = "HTTP/1."
-	if g.at == 0 && len(p) > len("HTTP/1.1") && string(p[:len("HTTP/1.1\r")]) == "HTTP/1.1\r" {
-		g.minor, g.state = '1', lineLF
-		return len("HTTP/1.1\r"), 0
-	}
 	for n, c := range p {
 		switch {
 		case int(g.at) < len(before) && c == before[g.at]:
@@ -178,7 +197,11 @@ func (g *Guard) followLine(p []byte) (int, Fault) {
 		return n, 0
 	case c == '\r':
 		g.state = endLF
-		return n + 1, 0
+		if n++; n == len(p) {
+			return n, 0
+		}
+		used, fault := g.endSection(p[n])
+		return n + used, fault
 	case c == ' ', c == '\t':
 		return n, LeadingSpace
 	default:
