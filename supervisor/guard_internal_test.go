@@ -127,6 +127,28 @@ func TestAnswersAreNotRewritten(t *testing.T) {
 	}
 }
 
+// A request whose body is at fault has the answer of its handler, if one has it.
+func TestNoSecondAnswer(t *testing.T) {
+	const own = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n400 Bad Request"
+	for _, handled := range []bool{true, false} {
+		nc := &told{read: func(p []byte) (int, error) {
+			return copy(p, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nnonsense"), nil
+		}}
+		c := &guardedConn{Conn: nc, guards: testGuards()}
+		got, err := io.ReadAll(c)
+		if !strings.HasSuffix(string(got), framing.Poison) || err != nil {
+			t.Fatalf("%q %v", got, err)
+		}
+		if handled {
+			_ = c.SetReadDeadline(time.Time{})
+			c.changed(http.StateIdle)
+		}
+		if _, err := c.Write([]byte(own)); err != nil || nc.written.Len() > 0 == handled {
+			t.Errorf("handled %v: %q %v", handled, nc.written.String(), err)
+		}
+	}
+}
+
 // Handshakes end with their listener, however long the client would take.
 func TestHandshakesEndWithTheListener(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
