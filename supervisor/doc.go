@@ -1,6 +1,13 @@
 // Package supervisor is the parent process: it holds the listeners, the router
 // and the bulkheads, and owns no business data.
 //
+// # A connection
+//
+// Each connection of HTTP/1 has a framing guard under net/http. What it refuses
+// is poisoned, so that the server refuses it too and in order, and what the
+// server would then say is said as a problem, like all that it refuses by
+// itself. HTTP/2 passes it by.
+//
 // # A request
 //
 // The front cleans a request, names it and finds its route. From there on it

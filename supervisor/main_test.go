@@ -102,6 +102,10 @@ func workerHandler() http.Handler {
 		}
 		fmt.Fprint(w, n)
 	})
+	mux.HandleFunc("/{name}/trailer", func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, r.Trailer.Get(r.FormValue("name")))
+	})
 	mux.HandleFunc("/{name}/env", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getenv(r.FormValue("key"))) })
 	mux.HandleFunc("/{name}/eat", func(w http.ResponseWriter, r *http.Request) { // until it is killed
 		var eaten [][]byte

@@ -55,11 +55,17 @@ func (s *Supervisor) newServer(c *Config) (*http.Server, error) {
 	return srv, nil
 }
 
-// connState counts the connections that a drain waits for.
-func (s *Supervisor) connState(_ net.Conn, state http.ConnState) {
+// connState counts the connections that a drain waits for. Those with TLS are
+// counted since their handshake began.
+func (s *Supervisor) connState(nc net.Conn, state http.ConnState) {
+	if g, ok := nc.(interface{ changed(http.ConnState) }); ok {
+		g.changed(state)
+	}
 	switch state {
 	case http.StateNew:
-		s.conns.Add(1)
+		if _, plain := nc.(*guardedConn); plain {
+			s.conns.Add(1)
+		}
 	case http.StateClosed, http.StateHijacked:
 		s.conns.Add(-1)
 	}

@@ -55,6 +55,7 @@ type Supervisor struct {
 	generation *generation
 	front      front
 	limits     connLimits
+	guards     guards
 	metrics    *metrics
 	server     *http.Server
 	listeners  []*limitedListener
@@ -265,6 +266,7 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	s.limits.trusted = &s.front.trusted
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
 	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
+	s.guards = guards{stats: s.front.stats, ids: s.front.ids, log: s.log, stopping: &s.front.stopping}
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
 	}
@@ -284,13 +286,19 @@ func (s *Supervisor) closeListeners() {
 // serve serves all listeners, and returns where the first failure arrives.
 func (s *Supervisor) serve() <-chan error {
 	var g errgroup.Group
-	for _, ln := range s.listeners {
+	guarded := make([]net.Listener, len(s.listeners)) // all before one is served: net/http changes its TLSConfig
+	for i, ln := range s.listeners {
+		if ln.tls {
+			guarded[i] = newSecuredListener(ln, &s.guards, s.server.TLSConfig, &s.conns)
+		} else {
+			guarded[i] = &guardedListener{ln, &s.guards}
+		}
+	}
+	for _, ln := range guarded {
 		g.Go(func() error {
-			err := error(nil)
-			if ln.tls {
-				err = s.server.ServeTLS(ln, "", "")
-			} else {
-				err = s.server.Serve(ln)
+			err := s.server.Serve(ln)
+			if secured, ok := ln.(*securedListener); ok {
+				secured.wait()
 			}
 			if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 				return nil
