@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"crypto/tls"
 	"net"
 	"net/http"
 )
@@ -38,8 +37,12 @@ func (c *call) cut() {
 // resetConn closes with an RST, where the connection knows one, and without the
 // farewell of TLS.
 func resetConn(nc net.Conn) {
-	if secure, ok := nc.(*tls.Conn); ok {
-		nc = secure.NetConn()
+	for {
+		outer, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		nc = outer.NetConn()
 	}
 	if l, ok := nc.(interface{ SetLinger(seconds int) error }); ok {
 		_ = l.SetLinger(0)

@@ -161,6 +161,9 @@ func (c *guardedConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
+// NetConn is the connection without its guard.
+func (c *guardedConn) NetConn() net.Conn { return c.Conn }
+
 // CloseWrite lets net/http end an answer before it closes, as that of limitedConn.
 func (c *guardedConn) CloseWrite() error {
 	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {

@@ -92,7 +92,7 @@ func (b *rogue) admit(ln net.Listener, nc net.Conn) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ln != ln {
-		reset(nc)
+		sendReset(nc)
 		return false
 	}
 	b.open[nc] = true
@@ -108,12 +108,12 @@ func (b *rogue) down() {
 	}
 	b.ln = nil
 	for nc := range b.open {
-		reset(nc)
+		sendReset(nc)
 	}
 }
 
-// reset ends a connection with an RST.
-func reset(nc net.Conn) {
+// sendReset ends a connection with an RST.
+func sendReset(nc net.Conn) {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
@@ -177,7 +177,7 @@ var misdeeds = map[string]misdeed{
 
 	// No answer.
 	"empty": says(""),
-	"reset": func(nc net.Conn, _ *bufio.Reader, _ *http.Request) { reset(nc) },
+	"reset": func(nc net.Conn, _ *bufio.Reader, _ *http.Request) { sendReset(nc) },
 	"half-close": func(nc net.Conn, br *bufio.Reader, r *http.Request) {
 		_ = nc.(*net.TCPConn).CloseWrite()
 		awaitEnd(nc, br, r)
@@ -193,9 +193,9 @@ var misdeeds = map[string]misdeed{
 	"folded":        says("HTTP/1.1 200 OK\r\nX-A: 1\r\n 2\r\nContent-Length: 0\r\n\r\n"),
 	"bare-lf":       says("HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
 	"nul":           says("HTTP/1.1 200 OK\r\nX-A: a\x00b\r\nContent-Length: 0\r\n\r\n"),
-	"huge-field":    floods("HTTP/1.1 200 OK\r\nX-Huge: ", strings.Repeat("h", 64<<10), 12<<20),
-	"many-fields":   floods("HTTP/1.1 200 OK\r\n", strings.Repeat("X-Many: m\r\n", 1000), 12<<20),
-	"endless-early": floods("", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 1<<30),
+	"huge-field":    pours("HTTP/1.1 200 OK\r\nX-Huge: ", strings.Repeat("h", 64<<10), 12<<20),
+	"many-fields":   pours("HTTP/1.1 200 OK\r\n", strings.Repeat("X-Many: m\r\n", 1000), 12<<20),
+	"endless-early": pours("", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", 1<<30),
 
 	// Begun and not finished.
 	"short":         says("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
@@ -209,9 +209,9 @@ var misdeeds = map[string]misdeed{
 		time.Sleep(20 * time.Millisecond) // so that it is on its way to the client
 		_, _ = io.WriteString(nc, "zz\r\n")
 	},
-	"endless-size":    floods("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4;x=", strings.Repeat("e", 64<<10), 1<<30),
-	"endless-trailer": floods("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n", strings.Repeat("X-Many: m\r\n", 1000), 1<<30),
-	"endless":         floods("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "10000\r\n"+strings.Repeat("e", 64<<10)+"\r\n", 1<<40),
+	"endless-size":    pours("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4;x=", strings.Repeat("e", 64<<10), 1<<30),
+	"endless-trailer": pours("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n", strings.Repeat("X-Many: m\r\n", 1000), 1<<30),
+	"endless":         pours("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "10000\r\n"+strings.Repeat("e", 64<<10)+"\r\n", 1<<40),
 
 	// In order, but not at the time one expects.
 	"early": says("HTTP/1.1 413 Content Too Large\r\nContent-Length: 7\r\n\r\nenough."),
@@ -242,13 +242,13 @@ func saysAndResets(answer string) misdeed {
 	return func(nc net.Conn, _ *bufio.Reader, _ *http.Request) {
 		_, _ = io.WriteString(nc, answer)
 		time.Sleep(20 * time.Millisecond) // or the RST may overtake what the client is to see
-		reset(nc)
+		sendReset(nc)
 	}
 }
 
-// floods says one thing again and again, until nobody listens or so many bytes
+// pours says one thing again and again, until nobody listens or so many bytes
 // were said.
-func floods(first, again string, most int) misdeed {
+func pours(first, again string, most int) misdeed {
 	return func(nc net.Conn, _ *bufio.Reader, _ *http.Request) {
 		_, err := io.WriteString(nc, first)
 		for n := 0; err == nil && n < most; n += len(again) {

@@ -28,9 +28,9 @@ func hostCorpus() []hostile {
 
 		{name: "absolute target", source: "RFC 9112 3.2.2", wire: asks("GET http://front.example/x/a"), want: "GET /x/a 0"},
 		{name: "absolute target in capitals", source: "RFC 9110 4.2.3", wire: asks("GET HTTP://FRONT.EXAMPLE:80/x/a"), want: "GET /x/a 0"},
-		{name: "absolute target of another host", source: "RFC 9112 3.2.2; host confusion", wire: asks("GET http://evil.example/x/a"), want: "400", guard: true},
-		{name: "absolute target of a routed host", source: "RFC 9112 3.2.2; host confusion", wire: asks("GET http://shop.example/shop/a"), want: "400", guard: true},
-		{name: "absolute target of another port", source: "RFC 9112 3.2.2", wire: asks("GET http://front.example:81/x/a"), want: "400", guard: true},
+		{name: "absolute target of another host", source: "RFC 9112 3.2.2; host confusion", wire: asks("GET http://evil.example/x/a"), want: "400"},
+		{name: "absolute target of a routed host", source: "RFC 9112 3.2.2; host confusion", wire: asks("GET http://shop.example/shop/a"), want: "400"},
+		{name: "absolute target of another port", source: "RFC 9112 3.2.2", wire: asks("GET http://front.example:81/x/a"), want: "400"},
 		{name: "absolute target without Host", source: "RFC 9112 3.2", wire: "GET http://front.example/x/a HTTP/1.1\r\n\r\n", want: refused},
 		{name: "absolute target with userinfo", source: "RFC 9110 4.2.4", wire: asks("GET http://front.example@evil.example/x/a"), want: "400"},
 		{name: "absolute target with a backslash", source: "RFC 3986 3.2", wire: asks(`GET http://front.example\@evil.example/x/a`), want: "400"},

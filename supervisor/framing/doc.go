@@ -15,8 +15,10 @@
 // one that a single Content-Length of digits announces, or one in chunks, that a
 // single Transfer-Encoding of "chunked" announces and trailers end. Requests may
 // follow each other without waiting (RFC 9112 section 9.3.2). What passes is not
-// changed. A Guard knows framing only: methods, targets, hosts and the number of
-// fields are the business of who handles the request.
+// changed. A Guard knows framing only: methods, targets and the number of fields
+// are the business of who handles the request. The one exception is a target in
+// absolute form, which has to name the same host as Host: net/http forgets the
+// latter, so nobody behind it could compare them.
 //
 // A Guard steps aside for good when HTTP/2 begins (the preface of prior
 // knowledge, RFC 9113 section 3.3), and when it is told that the connection has
@@ -27,5 +29,6 @@
 // Follow is a state machine that stops and goes on at any byte, since a read can
 // end anywhere. It keeps no bytes but the beginning of a field name that a read
 // cut in two. Most field lines lie whole in what was read and say nothing about
-// framing; these are passed eight bytes at a time. Nothing is allocated.
+// framing; these are passed eight bytes at a time. Nothing is allocated, but for a
+// target in absolute form.
 package framing

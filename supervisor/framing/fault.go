@@ -27,6 +27,7 @@ const (
 	ChunkEnd
 	TrailerField
 	TrailerSize
+	OtherHost
 )
 
 var sentences = [...]string{
@@ -51,6 +52,7 @@ var sentences = [...]string{
 	ChunkEnd:         "A chunk does not end where its size says.",
 	TrailerField:     "The trailers have a field that must stand in the head.",
 	TrailerSize:      "The trailers are larger than 4 KiB.",
+	OtherHost:        "The request target and the Host field name different hosts.",
 }
 
 // Error implements error.

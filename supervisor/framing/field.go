@@ -11,6 +11,7 @@ const (
 	transferEncoding
 	upgrade
 	expect
+	host // of a request whose target is in absolute form
 )
 
 // maxName is one more than the longest name that a Guard must know, so that a
@@ -111,6 +112,9 @@ func (g *Guard) beginValue(name []byte) Fault {
 		return 0
 	}
 	g.field = fieldOf(name)
+	if g.absolute != nil && len(name) == len("host") && fold(name, "host") {
+		g.field, g.absolute.told = host, true
+	}
 	switch g.field {
 	case contentLength:
 		switch {
@@ -149,6 +153,9 @@ func (g *Guard) followValue(p []byte) (int, Fault) {
 	for n < len(p) && p[n] == '\t' {
 		n++
 		n += text(p[n:], ' ')
+	}
+	if g.field == host {
+		g.absolute.addHost(p[:n])
 	}
 	if n == len(p) {
 		return n, 0

@@ -66,6 +66,11 @@ var refusals = []struct {
 	name, raw string
 	want      framing.Fault
 }{
+	{"absolute target of another host", "GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n", framing.OtherHost},
+	{"absolute target of another port", "GET http://a.example:81/ HTTP/1.1\r\nHost: a.example\r\n\r\n", framing.OtherHost},
+	{"absolute target with the port of another scheme", "GET https://a.example:80 HTTP/1.1\r\nHost: a.example\r\n\r\n", framing.OtherHost},
+	{"absolute target and an empty Host", "GET http://a.example?q HTTP/1.1\r\nX: y\r\nhost:\r\n\r\n", framing.OtherHost},
+	{"absolute target of a name too long to compare", "GET http://" + strings.Repeat("a", 600) + "/ HTTP/1.1\r\nHost: " + strings.Repeat("a", 600) + "\r\n\r\n", framing.OtherHost},
 	{"length and coding", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", framing.LengthAndCoding},
 	{"coding and length", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", framing.LengthAndCoding},
 	{"coding and no length", "POST / HTTP/1.1\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n", framing.LengthAndCoding},
@@ -374,5 +379,26 @@ func TestEveryFaultHasASentence(t *testing.T) {
 			t.Errorf("fault %d: %q", f, s)
 		}
 		seen[s] = true
+	}
+}
+
+// Hosts that are the same in other words pass.
+func TestAbsoluteTargetsThatAgree(t *testing.T) {
+	for _, raw := range []string{
+		"GET http://a.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n",
+		"GET HTTP://A.example:80?q HTTP/1.1\r\nX: y\r\nHOST:\ta.EXAMPLE. \r\n\r\n",
+		"GET https://a.example HTTP/1.1\r\nHost: a.example:443\r\n\r\n",
+		"GET http://[::1]/ HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+		"GET http://a.example/ HTTP/1.0\r\n\r\n",
+		"CONNECT a.example:443 HTTP/1.1\r\nHost: b.example\r\n\r\n", // refused elsewhere
+		"OPTIONS * HTTP/1.1\r\nHost: a.example\r\n\r\n",
+		"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\nGET / HTTP/1.1\r\nHost: b.example\r\n\r\n",
+	} {
+		for _, cut := range []func() int{whole, bytewise, func() int { return 7 }} {
+			var g framing.Guard
+			if passed, _, err := through(&g, []byte(raw), cut); err != nil || string(passed) != raw {
+				t.Errorf("%q: %v, passed %q", raw, err, passed)
+			}
+		}
 	}
 }

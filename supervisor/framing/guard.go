@@ -58,19 +58,20 @@ type Guard struct {
 	empty   uint8 // lines before the request
 
 	// The request.
-	heads    uint64 // complete ones so far
-	method   uint64 // its last eight bytes
-	minor    byte   // of the version: '0' or '1'
-	at       uint8  // how much came of the version, or of the field value's word
-	filled   bool   // the target is not empty
-	length   bool   // a Content-Length came
-	coding   bool   // a Transfer-Encoding came
-	upgrade  bool   // an Upgrade came
-	held     bool   // its head ended, has an Upgrade and no body, and nothing came since
-	trailing bool   // its trailers began
-	left     uint64 // bytes of the body or of the chunk
-	digits   uint8  // of the number that left is becoming
-	section  int    // bytes of the chunk's extension, or of the trailers
+	heads    uint64     // complete ones so far
+	method   uint64     // its last eight bytes
+	minor    byte       // of the version: '0' or '1'
+	at       uint8      // how much came of the version, or of the field value's word
+	filled   bool       // the target is not empty
+	length   bool       // a Content-Length came
+	coding   bool       // a Transfer-Encoding came
+	upgrade  bool       // an Upgrade came
+	held     bool       // its head ended, has an Upgrade and no body, and nothing came since
+	trailing bool       // its trailers began
+	left     uint64     // bytes of the body or of the chunk
+	digits   uint8      // of the number that left is becoming
+	section  int        // bytes of the chunk's extension, or of the trailers
+	absolute *authority // nil: the target is in origin form
 
 	// The field.
 	field   field

@@ -104,7 +104,7 @@ func (g *Guard) begin(p []byte) (int, Fault) {
 		return 0, of(c, RequestLine)
 	}
 	g.state, g.empty, g.method = method, 0, 0
-	g.filled, g.length, g.coding, g.upgrade = false, false, false, false
+	g.filled, g.length, g.coding, g.upgrade, g.absolute = false, false, false, false, nil
 	g.left, g.at = 0, 0
 	return g.plainRequest(p), 0
 }
@@ -114,7 +114,7 @@ func (g *Guard) begin(p []byte) (int, Fault) {
 func (g *Guard) plainRequest(p []byte) int {
 	const end = " HTTP/1.1\r\n"
 	n := token(p)
-	if n+1 >= len(p) || p[n] != ' ' {
+	if n+1 >= len(p) || p[n] != ' ' || p[n+1] != '/' && p[n+1] != '*' {
 		return 0
 	}
 	length := text(p[n+1:], '!')
@@ -148,6 +148,12 @@ func (g *Guard) followMethod(p []byte) (int, Fault) {
 
 func (g *Guard) followTarget(p []byte) (int, Fault) {
 	n := text(p, '!')
+	if !g.filled && n > 0 && p[0] != '/' && p[0] != '*' {
+		g.absolute = new(authority)
+	}
+	if g.absolute != nil {
+		g.absolute.target = keep(g.absolute.target, p[:n])
+	}
 	g.filled = g.filled || n > 0
 	if n == len(p) {
 		return n, 0
@@ -183,7 +189,7 @@ func (g *Guard) followVersion(p []byte) (int, Fault) {
 // followLine is at the beginning of a field line, or of the empty line.
 func (g *Guard) followLine(p []byte) (int, Fault) {
 	n := 0
-	if !g.trailing {
+	if !g.trailing && g.absolute == nil {
 		for used := plainLine(p); used > 0; used = plainLine(p[n:]) {
 			n += used
 		}
@@ -235,6 +241,9 @@ func plainLine(p []byte) int {
 func (g *Guard) endSection(c byte) (int, Fault) {
 	if c != '\n' {
 		return 0, BareCR
+	}
+	if !g.trailing && g.absolute != nil && g.absolute.differ() {
+		return 0, OtherHost
 	}
 	g.state = between
 	if g.trailing {
