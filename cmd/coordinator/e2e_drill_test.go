@@ -68,6 +68,7 @@ func buildCoordinator(t *testing.T, tags string) string {
 // The siblings of a bulkhead that is drilled notice nothing; where a wall is
 // missing they do, and the drill says so.
 func TestE2EDrill(t *testing.T) {
+	beside(t)
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}

@@ -56,6 +56,7 @@ func unhurt(t *testing.T, alone, beside *load.Result, noise time.Duration) {
 // An orders service that hangs opens its breaker and hurts nobody else; repaired,
 // it is back within OPEN_FOR + 1 s.
 func TestE2EHang(t *testing.T) {
+	beside(t)
 	s, orders, _ := shop(t, "BULKHEAD_ORDERS_TIMEOUT=2s", "BULKHEAD_ORDERS_LIMIT=32", "BULKHEAD_ORDERS_QUEUE=16", "BULKHEAD_ORDERS_QUEUE_TIMEOUT=1s", "COORDINATOR_LOG_LEVEL=info")
 	alone, healthy, hung := span(2*time.Second, 10*time.Second), span(3*time.Second, 15*time.Second), span(6*time.Second, 30*time.Second)
 
@@ -198,6 +199,7 @@ func TestE2EWorkersKilled(t *testing.T) {
 }
 
 func TestE2EQuarantine(t *testing.T) {
+	beside(t)
 	s, _, _ := shop(t, "COORDINATOR_LOG_LEVEL=info")
 	supervisor := s.cmd.Process.Pid
 	g := s.generate(catalogPath, 200, 2*time.Minute, func(o *load.Options) { o.Name = "catalog" })
@@ -277,6 +279,7 @@ func (s *site) sockets() (found []string) {
 }
 
 func TestE2ESupervisorKilled(t *testing.T) {
+	beside(t)
 	s, _, _ := shop(t)
 	g := s.generate(ordersPath, 100, time.Minute)
 	var workers []int

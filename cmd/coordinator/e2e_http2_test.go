@@ -182,6 +182,7 @@ type visitor struct {
 // Every protocol at the front, by every protocol to the backend: a client cannot
 // tell.
 func TestE2EHTTP2(t *testing.T) {
+	beside(t)
 	g := newGallery()
 	settings, dir, roots := openGallery(t, g)
 	bare := runSite(t, settings...)

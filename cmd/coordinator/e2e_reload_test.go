@@ -15,6 +15,7 @@ import (
 
 // A reload changes what it must, loses nothing, and refuses what is bad.
 func TestE2EReload(t *testing.T) {
+	beside(t)
 	s, orders, catalog := shop(t, "COORDINATOR_LOG_LEVEL=info")
 	other := fake(t, demo.Catalog, demo.Options{})
 	names := []string{"orders", "catalog"}
@@ -109,6 +110,7 @@ func TestE2EReload(t *testing.T) {
 
 // What a command says it did is so.
 func TestE2ECommands(t *testing.T) {
+	beside(t)
 	s, orders, _ := shop(t, "BULKHEAD_ORDERS_BREAKER_MIN_CALLS=2", "BULKHEAD_ORDERS_QUEUE=8")
 	client := newClient(t)
 	ask := func() answer {

@@ -373,6 +373,14 @@ func (s *site) generate(path string, rate float64, d time.Duration, with ...func
 	return g
 }
 
+// beside lets a test that mostly waits run at the same time as others of its kind.
+// In the long run, which judges latencies, each has the machine to itself.
+func beside(t *testing.T) {
+	if !long {
+		t.Parallel()
+	}
+}
+
 // connected waits until each of the generators, which take their connections in
 // turn, has used all of its conns.
 func connected(t *testing.T, conns int, gs ...*load.Generator) {

@@ -52,6 +52,7 @@ func TestE2EStopUnderLoad(t *testing.T) {
 }
 
 func TestE2EStopWithHungRequest(t *testing.T) {
+	beside(t)
 	const drain = 2 * time.Second
 	s, orders, _ := shop(t, "COORDINATOR_DRAIN_TIMEOUT="+drain.String(), "BULKHEAD_ORDERS_TIMEOUT=1m")
 	answered := hangOne(t, s, orders)
@@ -68,6 +69,7 @@ func TestE2EStopWithHungRequest(t *testing.T) {
 }
 
 func TestE2ESecondSignalEndsAtOnce(t *testing.T) {
+	beside(t)
 	s, orders, _ := shop(t, "COORDINATOR_DRAIN_TIMEOUT=1m", "BULKHEAD_ORDERS_TIMEOUT=1m")
 	answered := hangOne(t, s, orders)
 	s.signal(syscall.SIGTERM)

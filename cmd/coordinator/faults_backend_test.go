@@ -46,6 +46,7 @@ func (f *faultTrial) noWorkerLost() {
 
 // FAULTS 15: a backend that refuses.
 func TestFault15BackendRefuses(t *testing.T) {
+	beside(t)
 	b := startRogue(t)
 	(&faultRow{
 		settings: b.behind("BULKHEAD_FAULTY_BREAKER_OPEN_FOR=1s"),
@@ -96,6 +97,7 @@ func TestFault15BackendRefuses(t *testing.T) {
 // FAULTS 16 to 21: answers that do not come, are none, do not end, come too early
 // or unasked.
 func TestFault16To21BackendAnswers(t *testing.T) {
+	beside(t)
 	b := startRogue(t)
 	(&faultRow{
 		settings: b.behind(
@@ -436,6 +438,7 @@ func (r *answersRow) unasked() {
 // FAULTS 22: nothing but 503, and a backend that is up one second and down the
 // next.
 func TestFault22BackendFlaps(t *testing.T) {
+	beside(t)
 	const minCalls, probes, rate = 10, 3, 50
 	b := startRogue(t)
 	(&faultRow{
@@ -497,6 +500,7 @@ func TestFault22BackendFlaps(t *testing.T) {
 
 // FAULTS 45: three times of what the backend takes, then half of it.
 func TestFault45Overload(t *testing.T) {
+	beside(t)
 	const limit, takes = 4, 40 * time.Millisecond // 100 requests a second
 	b := startRogue(t)
 	b.lag = takes

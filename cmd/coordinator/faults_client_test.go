@@ -56,6 +56,7 @@ func clientSite(t *testing.T) *clientTrial {
 // breaker takes it for a failure of the backend, and a metric tells of it. Row 28
 // is TestHygieneCorpus.
 func TestFaultsOfClients(t *testing.T) {
+	beside(t)
 	f := clientSite(t)
 	f.start()
 	f.prime()

@@ -267,6 +267,7 @@ func TestFault34OutOfDescriptors(t *testing.T) {
 
 // FAULTS 38: a supervisor that stood still blames nobody for it.
 func TestFault38SupervisorStopped(t *testing.T) {
+	beside(t)
 	s := faultSite(t)
 	s.start()
 	before := append(s.pids("faulty"), s.pids("healthy")...)
@@ -292,6 +293,7 @@ func TestFault38SupervisorStopped(t *testing.T) {
 // FAULTS 39: nobody reads the log. Requests do not wait for it; what it cannot
 // take is counted, and said when somebody reads again.
 func TestFault39LogBlocked(t *testing.T) {
+	beside(t)
 	s := faultSite(t, "COORDINATOR_LOG_LEVEL=debug")
 	r, w, err := os.Pipe()
 	if err != nil {

@@ -101,7 +101,7 @@ func (d *resolver) answer(question []byte) []byte {
 // FAULTS 42: a name that stops to resolve leaves the backend where it was; one
 // that moves is followed, by busy connections too.
 func TestFault42BackendName(t *testing.T) {
-	t.Parallel() // it mostly waits
+	beside(t)
 	d := startResolver(t)
 	first, second := [4]byte{127, 0, 0, 1}, [4]byte{127, 0, 0, 3}
 	port := twoAddresses(t, net.IP(first[:]), net.IP(second[:]))

@@ -143,7 +143,7 @@ func TestFault23BackendTLS(t *testing.T) {
 		}), "http://")
 		prefix := "BULKHEAD_" + strings.ToUpper(c.name) + "_"
 		names = append(names, c.name)
-		settings = append(settings, prefix+"ROUTES=/"+c.name, prefix+"BACKEND="+origin, prefix+"WORKERS=1", prefix+"TIMEOUT=1s", prefix+"QUEUE_TIMEOUT=500ms", prefix+"BREAKER_WINDOW=5m")
+		settings = append(settings, prefix+"ROUTES=/"+c.name, prefix+"BACKEND="+origin, prefix+"WORKERS=1", prefix+"TIMEOUT=2s", prefix+"QUEUE_TIMEOUT=500ms", prefix+"BREAKER_WINDOW=5m")
 		for _, setting := range c.settings {
 			settings = append(settings, prefix+setting)
 		}

@@ -364,6 +364,7 @@ func forks(f *faultTrial) {
 // do: who runs goes on, and a new worker has its folder again. It belongs to all
 // bulkheads, so this is no row with a sibling.
 func TestFault11RuntimeDirectoryDeleted(t *testing.T) {
+	beside(t)
 	s := faultSite(t)
 	s.start()
 	s.prime()

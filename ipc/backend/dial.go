@@ -61,10 +61,10 @@ func (x *trip) dial(now time.Time) error {
 	return nil
 }
 
-// sayAhead is how much of an exchange's time, a twentieth, is kept to say that
+// sayAhead is how much of an exchange's time, a tenth, is kept to say that
 // the backend could not be connected to. Whoever set the deadline watches it too,
 // and would take a worker that is silent at it for one that is stuck.
-const sayAhead = 100 * time.Millisecond
+const sayAhead = 250 * time.Millisecond
 
 // dialDeadline is when a dial ends, and whether by the transport's own limit.
 func (x *trip) dialDeadline(now time.Time) (at time.Time, own bool) {
@@ -73,7 +73,7 @@ func (x *trip) dialDeadline(now time.Time) (at time.Time, own bool) {
 	if !ok {
 		return at, true
 	}
-	d = d.Add(-min(max(0, d.Sub(now)/20), sayAhead))
+	d = d.Add(-min(max(0, d.Sub(now)/10), sayAhead))
 	if d.Before(at) {
 		return d, false
 	}

@@ -43,7 +43,8 @@ var (
 type mux struct {
 	t     *Transport
 	c     *conn
-	heard atomic.Int64  // when the last frame came, UnixNano
+	born  time.Time
+	heard atomic.Int64  // when the last frame came, in ns after born
 	kick  chan struct{} // there is something for the writer
 	ready chan struct{} // closed when the peer's first SETTINGS are in
 	gone  chan struct{} // closed when the reader has ended
@@ -118,8 +119,8 @@ func newMux(c *conn) (*mux, error) {
 	if err := m.bw.Flush(); err != nil {
 		return nil, err
 	}
-	m.heard.Store(time.Now().UnixNano())
-	m.idleSince = time.Now()
+	m.born = time.Now()
+	m.idleSince = m.born
 	for _, run := range []func(){m.read, m.write} {
 		if !c.t.conns.begin() {
 			c.Cancel()

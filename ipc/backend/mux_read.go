@@ -14,7 +14,7 @@ func (m *mux) read() {
 	defer m.t.conns.end()
 	for {
 		f, err := m.fr.ReadFrame()
-		m.heard.Store(time.Now().UnixNano())
+		m.heard.Store(int64(time.Since(m.born)))
 		if bad, ok := errors.AsType[http2.StreamError](err); ok {
 			err = malformed("a malformed frame: " + reasonOf(bad))
 			if m.settled {

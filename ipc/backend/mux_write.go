@@ -106,7 +106,7 @@ func (m *mux) farewell() {
 func (m *mux) watch(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	heard := time.Unix(0, m.heard.Load())
+	heard := m.born.Add(time.Duration(m.heard.Load()))
 	switch {
 	case m.held == 0:
 		m.pinged = time.Time{}

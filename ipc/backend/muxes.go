@@ -14,6 +14,10 @@ import (
 // errNotHTTP2 says that ALPN chose HTTP/1.1.
 var errNotHTTP2 = errors.New("the backend does not speak HTTP/2")
 
+// errNotConnected is of an exchange whose time ends before a dial does that others
+// may still wait for.
+var errNotConnected = errors.New("no connection in time")
+
 // muxes is every HTTP/2 connection that takes streams. Its zero value is empty.
 type muxes struct {
 	mu    sync.Mutex
@@ -38,6 +42,7 @@ type dialling struct {
 
 // acquire gives s a place on a connection: one that has room, or a new one.
 func (p *muxes) acquire(s *stream) (*mux, error) {
+	var late <-chan time.Time
 	for {
 		m, d := p.find(s.x.t, s.x.msg.origin)
 		switch {
@@ -45,6 +50,14 @@ func (p *muxes) acquire(s *stream) (*mux, error) {
 			return m, nil
 		case d == nil:
 			return nil, errNotHTTP2
+		}
+		if late == nil {
+			now := time.Now()
+			if at, own := s.x.dialDeadline(now); !own { // else the dial has that limit itself
+				timer := time.NewTimer(at.Sub(now))
+				defer timer.Stop()
+				late = timer.C
+			}
 		}
 		select {
 		case <-d.done:
@@ -57,6 +70,8 @@ func (p *muxes) acquire(s *stream) (*mux, error) {
 			if d.m.stillborn() {
 				return nil, s.fail(exchange.BackendReset, errUnusable)
 			}
+		case <-late:
+			return nil, s.fail(exchange.BackendTimeout, errNotConnected)
 		case <-s.wake:
 		}
 		if s.gone.Load() {
