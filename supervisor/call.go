@@ -51,9 +51,11 @@ type call struct {
 	reportAt time.Time // to the slow log; zero: never
 	ends     time.Time // by MAX_DURATION; zero: never
 	headed   atomic.Bool
-	writing  atomic.Bool  // waits for the client to read
+	writing  atomic.Int64 // bytes that wait for the client to read; 0: none do
 	moved    atomic.Int64 // bytes of the answer so far
-	seen     int64        // moved plus uploaded, when the watch last saw progress
+	ownPace  atomic.Bool  // see hasOwnPace
+	pace     pace
+	seen     int64 // moved plus uploaded, when the watch last saw progress
 	seenAt   time.Time
 
 	mu         sync.Mutex
