@@ -52,9 +52,11 @@ func (c *call) lagging(since time.Duration, rate int64) bool {
 		return false
 	}
 	moved, waits := c.moved.Load(), pending > 0
-	if x := c.current(); x != nil {
-		waits = x.AwaitsBody() || waits // before Uploaded, likewise
-		moved += x.Uploaded()
+	if c.body != nil {
+		if x := c.current(); x != nil {
+			waits = x.AwaitsBody() || waits // before Uploaded, likewise
+			moved += x.Uploaded()
+		}
 	}
 	if !waits {
 		since = 0
