@@ -35,14 +35,14 @@ type call struct {
 	admitted time.Time
 	ticket   breaker.Ticket
 	lease    pool.Lease
-	leased   bool
 	handed   time.Time // to the worker of this attempt
 	progress Progress
-	reason   Reason // "": none
-	status   int    // of the answer; 0: none was made
+	leased   bool
 	written  bool   // the head of an answer went to the client
 	abort    bool   // the answer is cut: the client must see that
-	deaths   int    // of workers that the same request was in flight at; 0: not asked
+	deadly   bool   // it was in flight at the deaths of too many workers
+	reason   Reason // "": none
+	status   int    // of the answer; 0: none was made
 
 	// For the watch.
 	place    int       // in its list; -1: not in it
@@ -51,9 +51,11 @@ type call struct {
 	reportAt time.Time // to the slow log; zero: never
 	ends     time.Time // by MAX_DURATION; zero: never
 	headed   atomic.Bool
-	writing  atomic.Bool  // waits for the client to read
+	ownPace  atomic.Bool  // see hasOwnPace
+	writing  atomic.Int64 // bytes that wait for the client to read; 0: none do
 	moved    atomic.Int64 // bytes of the answer so far
-	seen     int64        // moved plus uploaded, when the watch last saw progress
+	pace     pace
+	seen     int64 // moved plus uploaded, when the watch last saw progress
 	seenAt   time.Time
 
 	mu         sync.Mutex

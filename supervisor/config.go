@@ -26,6 +26,7 @@ type Config struct {
 	DrainDelay     time.Duration
 	Conns          int // connections in all; 0: no cap
 	ConnsPerClient int // per client address, trusted proxies exempt; 0: no cap
+	FrontLimits
 }
 
 // BulkheadConfig is one route group.

@@ -11,9 +11,9 @@ import (
 // timeout: browsers then send the same request again, a POST too.
 func (c *call) showPart() {
 	if c.written && c.reason != ReasonClientGone {
-		c.writing.Store(true) // the watch ends it if the client does not read
+		c.writing.Store(1) // the watch ends it if the client does not read
 		_ = http.NewResponseController(c.w).Flush()
-		c.writing.Store(false)
+		c.writing.Store(0)
 	}
 }
 

@@ -21,6 +21,8 @@ type guards struct {
 	ids      *RequestIDs
 	log      hclog.Logger
 	stopping *atomic.Bool
+
+	headerTimeout time.Duration // as that of the server
 }
 
 // guardedListener gives each connection without TLS its guard.
@@ -104,7 +106,7 @@ func (c *guardedConn) Read(p []byte) (int, error) {
 	}
 	if first && n < 4 && c.guard.InHead() && c.guard.Heads() > 0 && !c.accepted.Load() {
 		// net/http begins to time a head at its fourth byte.
-		_ = c.Conn.SetReadDeadline(time.Now().Add(headerTimeout))
+		_ = c.Conn.SetReadDeadline(time.Now().Add(c.guards.headerTimeout))
 	}
 	return sound, nil
 }

@@ -21,7 +21,7 @@ import (
 func testGuards() *guards {
 	return &guards{
 		stats: newBulkheadStats(newMetrics(), "none", time.Now()), ids: NewRequestIDs(),
-		log: hclog.NewNullLogger(), stopping: new(atomic.Bool),
+		log: hclog.NewNullLogger(), stopping: new(atomic.Bool), headerTimeout: 10 * time.Second,
 	}
 }
 

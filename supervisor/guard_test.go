@@ -27,20 +27,23 @@ func fronts(t *testing.T, test func(t *testing.T, r *running, say func(string) (
 	t.Run("TLS", func(t *testing.T) {
 		cert, key := pair(t, t.TempDir(), 1)
 		r := start(t, one("a", upgrades), func(o *supervisor.Options) { o.Config.TLSCert, o.Config.TLSKey = cert, key })
-		test(t, r, func(text string) (net.Conn, *bufio.Reader) {
-			t.Helper()
-			nc, _ := r.raw("")
-			secured := tls.Client(nc, insecure())
-			if _, err := io.WriteString(secured, text); err != nil {
-				t.Fatal(err)
-			}
-			return secured, bufio.NewReader(secured)
-		})
+		test(t, r, r.rawTLS)
 	})
 }
 
+// rawTLS is raw over TLS.
+func (r *running) rawTLS(text string) (net.Conn, *bufio.Reader) {
+	r.t.Helper()
+	nc, _ := r.raw("")
+	secured := tls.Client(nc, insecure())
+	if _, err := io.WriteString(secured, text); err != nil {
+		r.t.Fatal(err)
+	}
+	return secured, bufio.NewReader(secured)
+}
+
 // answer reads one answer whole.
-func answer(t *testing.T, br *bufio.Reader, method string) (*http.Response, string) {
+func answer(t testing.TB, br *bufio.Reader, method string) (*http.Response, string) {
 	t.Helper()
 	resp, err := http.ReadResponse(br, &http.Request{Method: method})
 	if err != nil {

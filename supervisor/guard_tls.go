@@ -99,7 +99,7 @@ func (l *securedListener) accept() {
 }
 
 func (l *securedListener) handshake(nc net.Conn) {
-	ctx, cancel := context.WithTimeout(l.life, headerTimeout)
+	ctx, cancel := context.WithTimeout(l.life, l.guards.headerTimeout)
 	defer cancel()
 	secured := tls.Server(nc, l.config)
 	if err := secured.HandshakeContext(ctx); err != nil {

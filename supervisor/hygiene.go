@@ -6,34 +6,23 @@ import (
 	"strings"
 )
 
-// Bounds of a request's head. The server's own limit on heads has to lie above
-// them, or its plain-text answer comes first.
-const (
-	MaxTargetBytes = 16 << 10 // the request-target
-	MaxFields      = 100      // field lines
-	MaxFieldBytes  = 64 << 10 // names and values with the four bytes around each
-)
-
 var (
-	refuseMethodToken  = badRequest("The method is not a token.")
-	refuseLength       = badRequest("The Content-Length is not one number, or not that of the body.")
-	refuseMethod       = &Refusal{ReasonBadRequest, http.StatusMethodNotAllowed, "The coordinator does not take this method."}
-	refuseTargetLength = &Refusal{ReasonBadRequest, http.StatusRequestURITooLong, "The request target is longer than 16 KiB."}
-	refuseFieldCount   = &Refusal{ReasonBadRequest, http.StatusRequestHeaderFieldsTooLarge, "The request has more than 100 header fields."}
-	refuseFieldBytes   = &Refusal{ReasonBadRequest, http.StatusRequestHeaderFieldsTooLarge, "The header fields of the request are larger than 64 KiB."}
-	refuseExpect       = badRequest("The request expects something other than 100-continue.")
-	refuseConnection   = badRequest("The Connection field names a field that is not the connection's.")
-	refuseHost         = badRequest("The Host is not a host name or address with an optional port.")
-	refuseOtherHost    = badRequest("The request target and the Host field name different hosts.")
-	refuseUnknownHost  = badRequest("No route is for this Host.")
-	refuseNoRoute      = &Refusal{ReasonNoRoute, http.StatusNotFound, reasonTable[ReasonNoRoute].detail}
+	refuseMethodToken = badRequest("The method is not a token.")
+	refuseLength      = badRequest("The Content-Length is not one number, or not that of the body.")
+	refuseMethod      = &Refusal{ReasonBadRequest, http.StatusMethodNotAllowed, "The coordinator does not take this method."}
+	refuseExpect      = badRequest("The request expects something other than 100-continue.")
+	refuseConnection  = badRequest("The Connection field names a field that is not the connection's.")
+	refuseHost        = badRequest("The Host is not a host name or address with an optional port.")
+	refuseOtherHost   = badRequest("The request target and the Host field name different hosts.")
+	refuseUnknownHost = badRequest("No route is for this Host.")
+	refuseNoRoute     = &Refusal{ReasonNoRoute, http.StatusNotFound, reasonTable[ReasonNoRoute].detail}
 )
 
 // Route is the whole of the front's hygiene and routing: it checks and cleans r,
 // finds its route and makes the canonical target the one of r. A clean request
 // costs no allocation. When it refuses, r is good for logging only.
 func (rt *Router) Route(r *http.Request) (*RouteTo, *Refusal) {
-	if refusal := CheckRequest(r); refusal != nil {
+	if refusal := CheckRequest(r, rt.limits); refusal != nil {
 		return nil, refusal
 	}
 	target, refusal := ParseTarget(r)
@@ -58,14 +47,14 @@ func (rt *Router) Route(r *http.Request) (*RouteTo, *Refusal) {
 // not go further: fields with an underscore in their name, which CGI-like
 // backends confuse with those that have a hyphen, and upgrades other than to
 // WebSocket. The path is the business of ParseTarget.
-func CheckRequest(r *http.Request) *Refusal {
+func CheckRequest(r *http.Request, limits HeadLimits) *Refusal {
 	switch {
 	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
 		return refuseMethod
 	case !isToken(r.Method): // net/http lets any bytes be one in HTTP/2
 		return refuseMethodToken
-	case len(r.RequestURI) > MaxTargetBytes:
-		return refuseTargetLength
+	case len(r.RequestURI) > limits.TargetBytes:
+		return limits.refuseTarget()
 	case !lengthHolds(r):
 		return refuseLength
 	}
@@ -80,10 +69,10 @@ func CheckRequest(r *http.Request) *Refusal {
 		}
 	}
 	switch {
-	case fields > MaxFields:
-		return refuseFieldCount
-	case size > MaxFieldBytes:
-		return refuseFieldBytes
+	case fields > limits.Fields:
+		return limits.refuseFieldCount()
+	case size > limits.FieldBytes:
+		return limits.refuseFieldBytes()
 	case !validHost(r.Host):
 		return refuseHost
 	case !connectionOptionsOnly(r.Header["Connection"]):

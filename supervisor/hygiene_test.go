@@ -33,6 +33,9 @@ func over2(r *http.Request) *http.Request {
 	return r
 }
 
+// usual are the bounds of a head that nobody set.
+var usual = supervisor.HeadLimits{}.WithDefaults()
+
 func TestCheckRequestRefuses(t *testing.T) {
 	many := request("GET", "/")
 	for i := range 101 {
@@ -74,7 +77,7 @@ func TestCheckRequestRefuses(t *testing.T) {
 		{"another Host beside the authority", with(request("GET", "/"), "Host", "evil"), 400, "different hosts"},
 		{"two Hosts", with(request("GET", "/"), "Host", "shop.example", "Host", "shop.example"), 400, "different hosts"},
 	} {
-		refusal := supervisor.CheckRequest(c.r)
+		refusal := supervisor.CheckRequest(c.r, usual)
 		if refusal == nil || refusal.Status != c.status || refusal.Reason != "bad_request" || !strings.Contains(refusal.Detail, c.detail) {
 			t.Errorf("%s: %+v, want %d about %s", c.name, refusal, c.status, c.detail)
 		}
@@ -97,7 +100,7 @@ func TestCheckRequestLetsThrough(t *testing.T) {
 		"Expect":         with(request("POST", "/"), "Expect", "100-Continue "),
 		"a new method":   request("M-SEARCH", "/"),
 	} {
-		if refusal := supervisor.CheckRequest(r); refusal != nil {
+		if refusal := supervisor.CheckRequest(r, usual); refusal != nil {
 			t.Errorf("%s: %+v", name, refusal)
 		}
 		if r.Header["Host"] != nil {
@@ -106,14 +109,14 @@ func TestCheckRequestLetsThrough(t *testing.T) {
 	}
 	tlsRequest := withHost(with(request("GET", "/"), "Host", "shop.example"), "shop.example:443")
 	tlsRequest.TLS = &tls.ConnectionState{}
-	if refusal := supervisor.CheckRequest(tlsRequest); refusal != nil {
+	if refusal := supervisor.CheckRequest(tlsRequest, usual); refusal != nil {
 		t.Errorf("default port of https: %+v", refusal)
 	}
 }
 
 func TestCheckRequestCleans(t *testing.T) {
 	r := with(request("GET", "/"), "X_Forwarded_For", "1.2.3.4", "X_tenant", "a", "X-Tenant", "b", "Content_Length", "3")
-	if refusal := supervisor.CheckRequest(r); refusal != nil {
+	if refusal := supervisor.CheckRequest(r, usual); refusal != nil {
 		t.Fatal(refusal.Detail)
 	}
 	if len(r.Header) != 1 || r.Header.Get("X-Tenant") != "b" {
@@ -137,7 +140,7 @@ func TestCheckRequestCleans(t *testing.T) {
 	} {
 		r := with(request(c.method, "/"), "Connection", c.connection, "Upgrade", c.upgrade)
 		r.ProtoMinor, r.ContentLength = c.minor, c.length
-		if refusal := supervisor.CheckRequest(r); refusal != nil {
+		if refusal := supervisor.CheckRequest(r, usual); refusal != nil {
 			t.Errorf("%+v: %s", c, refusal.Detail)
 		}
 		if got := supervisor.IsUpgrade(r); got != c.want {

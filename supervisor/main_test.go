@@ -102,6 +102,25 @@ func workerHandler() http.Handler {
 		}
 		fmt.Fprint(w, n)
 	})
+	mux.HandleFunc("/{name}/drip", func(w http.ResponseWriter, r *http.Request) { // as many bytes as deciseconds
+		n, _ := strconv.Atoi(r.FormValue("n"))
+		for range n {
+			io.WriteString(w, ".")
+			w.(http.Flusher).Flush()
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	mux.HandleFunc("/{name}/sip", func(w http.ResponseWriter, r *http.Request) { // 4 KiB in a decisecond
+		var sum int64
+		for {
+			n, err := io.CopyN(io.Discard, r.Body, 4<<10)
+			if sum += n; err != nil {
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		fmt.Fprint(w, sum)
+	})
 	mux.HandleFunc("/{name}/trailer", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, r.Trailer.Get(r.FormValue("name")))

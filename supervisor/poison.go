@@ -216,5 +216,5 @@ func (c *call) suspect(e *exchange.Error) {
 	default:
 		return
 	}
-	c.deaths = c.bulkhead.poison.died(c.r, c.handed, time.Now())
+	c.deadly = c.bulkhead.poison.died(c.r, c.handed, time.Now()) >= poisonDeaths
 }

@@ -27,6 +27,9 @@ func (c *call) relay(resp *http.Response) {
 		c.relayRaw(resp)
 		return
 	}
+	if hasOwnPace(resp.Header) {
+		c.ownPace.Store(true)
+	}
 	c.writeHead(resp)
 	if body.Complete() {
 		c.complete(resp.StatusCode)
@@ -65,28 +68,39 @@ func (c *call) relay(resp *http.Response) {
 // flushHead sends a head whose body takes its time: a client may wait for it
 // before it says more. It reports false when the client is gone.
 func (c *call) flushHead() bool {
-	c.writing.Store(true)
+	c.writing.Store(1)
 	err := http.NewResponseController(c.w).Flush()
-	c.writing.Store(false)
+	c.writing.Store(0)
 	if err != nil {
-		c.broken(&exchange.Error{Fault: exchange.ClientGone, Err: err})
+		c.broken(c.lost(err))
 	}
 	return err == nil
 }
 
 // write reports false when the client is gone.
 func (c *call) write(p []byte, flush bool) bool {
-	c.writing.Store(true)
+	c.writing.Store(int64(len(p)))
 	_, err := c.w.Write(p)
 	if err == nil && flush {
 		err = http.NewResponseController(c.w).Flush()
 	}
-	c.writing.Store(false)
+	c.writing.Store(0)
 	c.moved.Add(int64(len(p)))
 	if err != nil {
-		c.broken(&exchange.Error{Fault: exchange.ClientGone, Err: err})
+		c.broken(c.lost(err))
 	}
 	return err == nil
+}
+
+// lost is why an answer cannot be written: the watch has ended it, or the client
+// has gone.
+func (c *call) lost(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if exchange.FaultOf(c.cause) == exchange.ClientTimeout {
+		return c.cause // HTTP/2 says that the stream is closed
+	}
+	return &exchange.Error{Fault: exchange.ClientGone, Err: err}
 }
 
 // broken records an answer that did not reach its end.

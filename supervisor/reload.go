@@ -68,6 +68,7 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 		r.Details = strings.Split(err.Error(), "\n")
 		return errors.New("the configuration has mistakes; the running one stays")
 	}
+	config.FrontLimits = config.FrontLimits.WithDefaults()
 	if err := s.limitMemory(config.Bulkheads); err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
@@ -83,7 +84,7 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	for i, c := range plan.revisions {
 		next[i] = c.to
 	}
-	router, err := NewRouter(routesOf(next))
+	router, err := NewRouter(routesOf(next), config.Head)
 	if err != nil {
 		s.abandon(plan)
 		return fmt.Errorf("the running configuration stays: %w", err)
@@ -111,6 +112,7 @@ func (s *Supervisor) keepFixed(c *Config) (said []string) {
 	keep("COORDINATOR_ADMIN_SOCKET", c.AdminSocket != old.AdminSocket)
 	keep("COORDINATOR_ADMIN_TOKEN", c.AdminToken != old.AdminToken)
 	keep("COORDINATOR_STATE_DIR", c.StateDir != old.StateDir || c.RuntimeDir != old.RuntimeDir)
+	s.keepLimits(&c.FrontLimits, keep)
 	c.Listen, c.TLSCert, c.TLSKey = old.Listen, old.TLSCert, old.TLSKey
 	c.AdminListen, c.AdminSocket, c.AdminToken = old.AdminListen, old.AdminSocket, old.AdminToken
 	c.StateDir, c.RuntimeDir = old.StateDir, old.RuntimeDir

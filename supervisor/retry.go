@@ -67,7 +67,7 @@ func (c *call) again(x *ipc.Call, e *exchange.Error, attempt int) bool {
 		// Outside the budget: bounded by what a worker holds. Once, for the
 		// request may be what kills its workers; nor when it died with another
 		// before, in the hands of this client or another.
-		return attempt == 1 && c.deaths < poisonDeaths
+		return attempt == 1 && !c.deadly
 	}
 	return false
 }

@@ -31,8 +31,9 @@ type RouteTo struct {
 // method. A longer route of another host or method hides nothing. A route for
 // GET takes HEAD, too, unless another names HEAD (RFC 9110 section 9.3.2).
 type Router struct {
-	root  routeNode
-	hosts map[string]int // canonical host to number, from 1; 0 is "no route names it"
+	root   routeNode
+	hosts  map[string]int // canonical host to number, from 1; 0 is "no route names it"
+	limits HeadLimits     // of what Route takes
 }
 
 // routeNode is a path: what the segments down to it spell.
@@ -42,10 +43,10 @@ type routeNode struct {
 	byHost   map[int][]*RouteTo
 }
 
-// NewRouter builds a Router. It reports every route that is malformed, that two
+// NewRouter builds a Router that keeps limits, as WithDefaults. It reports every route that is malformed, that two
 // bulkheads claim, or that is raw without owning what lies below its prefix.
-func NewRouter(routes []RouteTo) (*Router, error) {
-	rt := &Router{hosts: make(map[string]int)}
+func NewRouter(routes []RouteTo, limits HeadLimits) (*Router, error) {
+	rt := &Router{hosts: make(map[string]int), limits: limits.WithDefaults()}
 	routes = slices.Clone(routes)
 	var errs []error
 	for i := range routes {

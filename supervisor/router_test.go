@@ -27,7 +27,7 @@ func routesOf(patterns ...string) []supervisor.RouteTo {
 
 func mustRouter(t testing.TB, routes []supervisor.RouteTo) *supervisor.Router {
 	t.Helper()
-	rt, err := supervisor.NewRouter(routes)
+	rt, err := supervisor.NewRouter(routes, supervisor.HeadLimits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestNewRouterRefuses(t *testing.T) {
 		{"raw GET and HEAD", []supervisor.RouteTo{route("GET", "", "/f", 0, true), route("HEAD", "", "/f/x", 1, false)}, []string{"own its prefix"}},
 		{"raw and its own bulkhead", []supervisor.RouteTo{route("", "", "/f", 0, true), route("", "", "/f/x", 0, false)}, nil},
 	} {
-		_, err := supervisor.NewRouter(c.routes)
+		_, err := supervisor.NewRouter(c.routes, supervisor.HeadLimits{})
 		var lines []string
 		if err != nil {
 			lines = strings.Split(err.Error(), "\n")

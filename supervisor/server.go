@@ -6,18 +6,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
-)
-
-const (
-	headerTimeout = 10 * time.Second
-	idleTimeout   = 120 * time.Second
-	// headBytes is above the front's own limits, which answer with problem
-	// details; net/http answers in plain text.
-	headBytes = MaxTargetBytes + MaxFieldBytes + 16<<10
-	streams   = 100 // of one HTTP/2 connection
 )
 
 // newServer is the front's HTTP server: HTTP/1.1, and HTTP/2 over TLS and with
@@ -30,12 +20,12 @@ func (s *Supervisor) newServer(c *Config) (*http.Server, error) {
 	srv := &http.Server{
 		Handler:                      &s.front,
 		Protocols:                    protocols,
-		ReadHeaderTimeout:            headerTimeout,
-		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               headBytes,
+		ReadHeaderTimeout:            c.HeaderTimeout,
+		IdleTimeout:                  c.KeepAliveTimeout,
+		MaxHeaderBytes:               c.Head.serverBytes(),
 		DisableGeneralOptionsHandler: true, // OPTIONS * is routed like all else
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: streams,
+			MaxConcurrentStreams: c.MaxStreams,
 			// All streams' windows together stay under the connection's, or an
 			// upload that one bulkhead does not read would stall the others.
 			MaxReceiveBufferPerStream:     32 << 10,

@@ -94,6 +94,7 @@ func New(o Options) (*Supervisor, error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
+	o.Config.FrontLimits = o.Config.FrontLimits.WithDefaults()
 	s := &Supervisor{
 		options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(),
 		replaced: make(chan struct{}), retired: make(map[string]chan struct{}),
@@ -105,7 +106,7 @@ func New(o Options) (*Supervisor, error) {
 	s.front.ids = NewRequestIDs()
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
-	router, err := NewRouter(routesOf(o.Config.Bulkheads))
+	router, err := NewRouter(routesOf(o.Config.Bulkheads), o.Config.Head)
 	if err != nil {
 		return nil, err
 	}
@@ -266,7 +267,9 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	s.limits.trusted = &s.front.trusted
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
 	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
-	s.guards = guards{stats: s.front.stats, ids: s.front.ids, log: s.log, stopping: &s.front.stopping}
+	s.guards = guards{
+		stats: s.front.stats, ids: s.front.ids, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
+	}
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
 	}
@@ -329,8 +332,9 @@ func (s *Supervisor) startWatch() (stop func()) {
 				return
 			case now := <-tick.C:
 				s.ticked.Add(1)
+				rate := s.config.Load().MinBodyRate
 				for _, b := range s.bulkheads() {
-					b.logSlow(s.log, s.evidence, b.watch.tick(now), now)
+					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
 					if n%5 == 0 {
 						b.logFailures(s.log, now)
 						b.logBreaker(s.log, now)

@@ -14,8 +14,9 @@ const watchEvery = 20 * time.Millisecond
 // watchlist is the calls of one bulkhead that wait for somebody. A tick looks at
 // them all; a timer and a context for each would cost more than the exchange.
 type watchlist struct {
-	mu    sync.Mutex
-	calls []*call
+	mu     sync.Mutex
+	calls  []*call
+	ticked time.Time // last
 }
 
 func (l *watchlist) add(c *call) {
@@ -39,16 +40,19 @@ func (l *watchlist) remove(c *call) {
 	c.place = -1
 }
 
-// tick never blocks: to end a call is to close its connection. It returns the
-// calls that are due in the slow log.
-func (l *watchlist) tick(now time.Time) (slow []flight) {
+// tick never blocks: to end a call is to close its connection. rate is the least
+// that clients must keep, in bytes per second; 0: none. It returns the calls that
+// are due in the slow log.
+func (l *watchlist) tick(now time.Time, rate int64) (slow []flight) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	since := min(now.Sub(l.ticked), paceStep)
+	l.ticked = now
 	for _, c := range l.calls {
 		if c.slow(now) {
 			slow = append(slow, c.flight(now))
 		}
-		c.look(now)
+		c.look(now, since, rate)
 	}
 	return slow
 }
@@ -62,13 +66,15 @@ func (l *watchlist) cancelAll(fault exchange.Fault) {
 	}
 }
 
-// look is one look of the watch at a call.
-func (c *call) look(now time.Time) {
+// look is one look of the watch at a call, since the one before.
+func (c *call) look(now time.Time, since time.Duration, rate int64) {
 	switch {
 	case c.r.Context().Err() != nil:
 		c.cancel(exchange.ClientGone)
 	case !c.ends.IsZero() && now.After(c.ends):
 		c.cancel(c.whoHoldsUp())
+	case rate > 0 && c.lagging(since, rate):
+		c.timeOut(exchange.ClientTimeout, now)
 	case !c.headed.Load():
 		if now.After(c.deadline) {
 			c.cancel(c.whoHoldsUp())
@@ -91,16 +97,21 @@ func (c *call) lookIdle(now time.Time) {
 	case seen != c.seen || c.seenAt.IsZero():
 		c.seen, c.seenAt = seen, now
 	case c.set.IdleTimeout > 0 && now.Sub(c.seenAt) > c.set.IdleTimeout:
-		c.cancel(c.whoHoldsUp())
-		if c.writing.Load() {
-			_ = http.NewResponseController(c.w).SetWriteDeadline(now)
-		}
+		c.timeOut(c.whoHoldsUp(), now)
+	}
+}
+
+// timeOut cancels, and ends a write that the client does not take.
+func (c *call) timeOut(fault exchange.Fault, now time.Time) {
+	c.cancel(fault)
+	if c.writing.Load() > 0 {
+		_ = http.NewResponseController(c.w).SetWriteDeadline(now)
 	}
 }
 
 // whoHoldsUp blames the client when it is waited for.
 func (c *call) whoHoldsUp() exchange.Fault {
-	if x := c.current(); c.writing.Load() || x != nil && x.AwaitsBody() {
+	if x := c.current(); c.writing.Load() > 0 || x != nil && x.AwaitsBody() {
 		return exchange.ClientTimeout
 	}
 	return exchange.Deadline

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"slices"
@@ -44,7 +45,33 @@ func (s *scope) checkGlobal(g *global) {
 	if s.fine("CONNS", "CONNS_PER_CLIENT") && g.Conns > 0 && g.ConnsPerClient > g.Conns {
 		s.warn("CONNS_PER_CLIENT", "has no effect: it is above COORDINATOR_CONNS=%d", g.Conns)
 	}
+	s.checkFrontLimits(g)
 }
+
+// checkFrontLimits refuses what would shut out ordinary clients, and what would
+// let one have too much: a connection buffers a head whole, and the windows of
+// all its streams must fit that of the connection.
+func (s *scope) checkFrontLimits(g *global) {
+	for _, l := range []struct {
+		key string
+		ok  bool
+		of  string
+	}{
+		{"HEADER_TIMEOUT", between(g.HeaderTimeout, span(time.Second), span(5*time.Minute)), "a duration from 1s to 5m"},
+		{"KEEPALIVE_TIMEOUT", between(g.KeepAliveTimeout, span(time.Second), span(time.Hour)), "a duration from 1s to 1h"},
+		{"MIN_BODY_RATE", between(g.MinBodyRate, 0, 1<<20), "off or bytes per second, at most 1MiB"},
+		{"MAX_STREAMS", between(g.MaxStreams, 1, 100), "a whole number from 1 to 100"},
+		{"MAX_FIELDS", between(g.MaxFields, 10, 1000), "a whole number from 10 to 1000"},
+		{"MAX_FIELD_BYTES", between(g.MaxFieldBytes, 1<<10, 256<<10), "1KiB to 256KiB"},
+		{"MAX_TARGET_BYTES", between(g.MaxTargetBytes, 256, 64<<10), "256 bytes to 64KiB"},
+	} {
+		if !l.ok && s.fine(l.key) {
+			s.fail(l.key, "want %s", l.of)
+		}
+	}
+}
+
+func between[T cmp.Ordered](v, least, most T) bool { return least <= v && v <= most }
 
 // sameAddress reports whether two listeners would ask for one TCP port. Port 0
 // is a new one each time.

@@ -109,6 +109,15 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 		DrainDelay:     time.Duration(g.DrainDelay),
 		Conns:          int(g.Conns),
 		ConnsPerClient: int(g.ConnsPerClient),
+		FrontLimits: supervisor.FrontLimits{
+			HeaderTimeout:    time.Duration(g.HeaderTimeout),
+			KeepAliveTimeout: time.Duration(g.KeepAliveTimeout),
+			MaxStreams:       int(g.MaxStreams),
+			Head: supervisor.HeadLimits{
+				TargetBytes: int(g.MaxTargetBytes), Fields: int(g.MaxFields), FieldBytes: int(g.MaxFieldBytes),
+			},
+			MinBodyRate: int64(g.MinBodyRate),
+		},
 	}
 }
 

@@ -29,8 +29,17 @@ type global struct {
 	DrainDelay     spanOrZero `env:"DRAIN_DELAY" envDefault:"0" doc:"how long to go on accepting after not-ready"`
 	Conns          countOrOff `env:"CONNS" envDefault:"20000" doc:"client connections in all; off: no cap"`
 	ConnsPerClient countOrOff `env:"CONNS_PER_CLIENT" envDefault:"off" doc:"client connections per address; trusted proxies are exempt"`
-	LogLevel       string     `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
-	LogFormat      string     `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
+
+	HeaderTimeout    span      `env:"HEADER_TIMEOUT" envDefault:"10s" doc:"for the whole head of a request, and for a TLS handshake: 408"`
+	KeepAliveTimeout span      `env:"KEEPALIVE_TIMEOUT" envDefault:"120s" doc:"of a client connection without a request; BULKHEAD_X_IDLE_TIMEOUT is within one"`
+	MinBodyRate      sizeOrOff `env:"MIN_BODY_RATE" envDefault:"240" doc:"bytes a second of a body, either way, while its client is waited for; slower: 408, or the answer is cut"`
+	MaxStreams       count     `env:"MAX_STREAMS" envDefault:"100" doc:"requests at a time on one HTTP/2 connection"`
+	MaxFields        count     `env:"MAX_FIELDS" envDefault:"100" doc:"header fields of a request; more: 431"`
+	MaxFieldBytes    size      `env:"MAX_FIELD_BYTES" envDefault:"64KiB" doc:"their names and values, with four bytes around each; more: 431"`
+	MaxTargetBytes   size      `env:"MAX_TARGET_BYTES" envDefault:"16KiB" doc:"path and query of a request; more: 414"`
+
+	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
+	LogFormat string `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
 }
 
 // bulkhead is read from BULKHEAD_X_*. A nil pointer is a default that depends on

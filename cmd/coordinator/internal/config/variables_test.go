@@ -15,7 +15,8 @@ var manual = struct{ global, bulkhead []string }{
 		"LISTEN 127.0.0.1:8080", "TLS_CERT", "TLS_KEY", "ADMIN_LISTEN 127.0.0.1:9901",
 		"ADMIN_SOCKET $XDG_RUNTIME_DIR or temp dir", "ADMIN_TOKEN", "STATE_DIR $STATE_DIRECTORY, else the user's",
 		"BULKHEADS required", "TRUSTED_PROXIES none", "DRAIN_TIMEOUT 30s", "DRAIN_DELAY 0", "CONNS 20000",
-		"CONNS_PER_CLIENT off", "LOG_LEVEL info", "LOG_FORMAT json",
+		"CONNS_PER_CLIENT off", "HEADER_TIMEOUT 10s", "KEEPALIVE_TIMEOUT 120s", "MIN_BODY_RATE 240", "MAX_STREAMS 100",
+		"MAX_FIELDS 100", "MAX_FIELD_BYTES 64KiB", "MAX_TARGET_BYTES 16KiB", "LOG_LEVEL info", "LOG_FORMAT json",
 	},
 	bulkhead: []string{
 		"ROUTES required", "WORKER proxy", "BACKEND", "STRIP_PREFIX", "HOST_HEADER backend", "WORKERS 2", "LIMIT 32",
