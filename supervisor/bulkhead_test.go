@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -374,4 +375,26 @@ func TestSiblingsUnhurt(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
+}
+
+// The slot of a client that takes nothing comes back for whatever reason its call
+// ends, before the idle limit too.
+func TestSlowReaderWhoseCallEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(net.Conn)
+		most   time.Duration
+		reason string
+	}{
+		"its own side is shut": {func(nc net.Conn) { nc.(*net.TCPConn).CloseWrite() }, 0, "client_gone"},
+		"MAX_DURATION":         {func(net.Conn) {}, 300 * time.Millisecond, "client_timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, one("a", func(b *supervisor.BulkheadConfig) { b.MaxDuration, b.IdleTimeout = c.most, 30*time.Second }))
+			nc, _ := r.raw("GET /a/bytes?n=50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+			eventually(t, 5*time.Second, "in flight", func() bool { return r.bulkhead("a").InFlight == 1 })
+			c.end(nc)
+			eventually(t, 5*time.Second, "slot back", func() bool { return r.bulkhead("a").InFlight == 0 })
+			eventually(t, time.Second, "reason", func() bool { return r.bulkhead("a").Refused[c.reason] == 1 })
+		})
+	}
 }

@@ -55,6 +55,7 @@ type call struct {
 	moved    atomic.Int64 // bytes of the answer so far
 	seen     int64        // moved plus uploaded, when the watch last saw progress
 	seenAt   time.Time
+	overAt   time.Time // when it was first seen over and its client not reading; zero: not yet
 
 	mu         sync.Mutex
 	exchange   *ipc.Call   // the attempt under way; nil: none
@@ -220,6 +221,13 @@ func (c *call) cancel(fault exchange.Fault) {
 	}
 }
 
+// over reports whether the watch has ended the call.
+func (c *call) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause != nil
+}
+
 func (c *call) answered(sentAt time.Time) {
 	now := time.Now()
 	c.headed.Store(true)
@@ -284,7 +292,9 @@ func (c *call) inform(status int, h http.Header) {
 	for name, values := range h {
 		out[name] = values
 	}
+	c.writing.Store(true) // it is sent at once
 	c.w.WriteHeader(status)
+	c.writing.Store(false)
 	for name := range h {
 		delete(out, name)
 	}

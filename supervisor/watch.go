@@ -79,6 +79,7 @@ func (c *call) look(now time.Time) {
 	default:
 		c.lookIdle(now)
 	}
+	c.letGo(now)
 }
 
 // lookIdle ends a body of which nothing has moved, either way, for long.
@@ -92,9 +93,21 @@ func (c *call) lookIdle(now time.Time) {
 		c.seen, c.seenAt = seen, now
 	case c.set.IdleTimeout > 0 && now.Sub(c.seenAt) > c.set.IdleTimeout:
 		c.cancel(c.whoHoldsUp())
-		if c.writing.Load() {
-			_ = http.NewResponseController(c.w).SetWriteDeadline(now)
-		}
+	}
+}
+
+// letGo ends the wait for a client that does not take what is left of an answer
+// whose call is over. Nothing else would: a client that has shut its own side is
+// gone, and can refuse to read for ever.
+func (c *call) letGo(now time.Time) {
+	if !c.writing.Load() || !c.over() {
+		return
+	}
+	if c.overAt.IsZero() {
+		c.overAt = now
+	}
+	if now.Sub(c.overAt) >= lingerFor {
+		_ = http.NewResponseController(c.w).SetWriteDeadline(now)
 	}
 }
 
