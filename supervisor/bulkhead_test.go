@@ -398,3 +398,15 @@ func TestSlowReaderWhoseCallEnds(t *testing.T) {
 		})
 	}
 }
+
+// HTTP/1.0 has no informational answers: one would pass for the answer.
+func TestInformationalAnswers(t *testing.T) {
+	r := start(t, one("a"))
+	for version, heads := range map[string]int{"1.0": 1, "1.1": 2} {
+		_, br := r.raw("GET /a/status?code=103 HTTP/" + version + "\r\nHost: x\r\nConnection: close\r\n\r\n")
+		b, err := io.ReadAll(br)
+		if err != nil || strings.Count(string(b), "HTTP/"+version) != heads || !strings.Contains(string(b), " 200 OK") {
+			t.Errorf("%s: %q %v", version, b, err)
+		}
+	}
+}

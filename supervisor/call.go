@@ -217,7 +217,7 @@ func (c *call) cancel(fault exchange.Fault) {
 		c.exchange.Cancel(c.cause)
 	}
 	if c.upgraded != nil {
-		c.upgraded.Close()
+		bare(c.upgraded).Close()
 	}
 }
 
@@ -286,7 +286,13 @@ func outOfDescriptors(err error) bool {
 	return errors.Is(err, ipc.ErrNoConnection) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
+// inform hands on an informational answer. HTTP/1.0 knows none (RFC 9110 section
+// 15.2): its client would take one for the answer, and the answer for that of its
+// next request.
 func (c *call) inform(status int, h http.Header) {
+	if !c.r.ProtoAtLeast(1, 1) {
+		return
+	}
 	StripHopByHop(h)
 	out := c.w.Header()
 	for name, values := range h {
