@@ -410,3 +410,19 @@ func TestInformationalAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A preflight is answered where its backend fails, and ends the connection like
+// any answer that overtakes a body: the rest would disturb the next request.
+func TestPreflightOvertakesItsBody(t *testing.T) {
+	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.CORSOrigins = []string{"https://x"} }))
+	nc, br := r.raw("OPTIONS /a/fault?fault=backend_reset HTTP/1.1\r\nHost: x\r\nOrigin: https://x\r\n" +
+		"Access-Control-Request-Method: GET\r\nContent-Length: 10\r\n\r\nhello")
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil || resp.StatusCode != 204 || !resp.Close {
+		t.Fatalf("%v %v, want a preflight's answer that ends the connection", resp, err)
+	}
+	io.WriteString(nc, "world")
+	if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil {
+		t.Errorf("%q %v", rest, err)
+	}
+}

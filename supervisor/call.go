@@ -381,6 +381,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		c.showPart()
 		return
 	}
+	c.body.beforeHead(c)
 	if c.set.cors.Preflight(c.w, c.r) {
 		c.status = http.StatusNoContent
 		return
@@ -390,7 +391,6 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
 	}
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
-	c.body.beforeHead(c)
 	p.ServeHTTP(c.w, c.r)
 }
 
