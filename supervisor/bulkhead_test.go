@@ -3,6 +3,7 @@ package supervisor_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -374,4 +375,54 @@ func TestSiblingsUnhurt(t *testing.T) {
 	}
 	close(done)
 	wg.Wait()
+}
+
+// The slot of a client that takes nothing comes back for whatever reason its call
+// ends, before the idle limit too.
+func TestSlowReaderWhoseCallEnds(t *testing.T) {
+	for name, c := range map[string]struct {
+		end    func(net.Conn)
+		most   time.Duration
+		reason string
+	}{
+		"its own side is shut": {func(nc net.Conn) { nc.(*net.TCPConn).CloseWrite() }, 0, "client_gone"},
+		"MAX_DURATION":         {func(net.Conn) {}, 300 * time.Millisecond, "client_timeout"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, one("a", func(b *supervisor.BulkheadConfig) { b.MaxDuration, b.IdleTimeout = c.most, 30*time.Second }))
+			nc, _ := r.raw("GET /a/bytes?n=50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+			eventually(t, 5*time.Second, "in flight", func() bool { return r.bulkhead("a").InFlight == 1 })
+			c.end(nc)
+			eventually(t, 5*time.Second, "slot back", func() bool { return r.bulkhead("a").InFlight == 0 })
+			eventually(t, time.Second, "reason", func() bool { return r.bulkhead("a").Refused[c.reason] == 1 })
+		})
+	}
+}
+
+// HTTP/1.0 has no informational answers: one would pass for the answer.
+func TestInformationalAnswers(t *testing.T) {
+	r := start(t, one("a"))
+	for version, heads := range map[string]int{"1.0": 1, "1.1": 2} {
+		_, br := r.raw("GET /a/status?code=103 HTTP/" + version + "\r\nHost: x\r\nConnection: close\r\n\r\n")
+		b, err := io.ReadAll(br)
+		if err != nil || strings.Count(string(b), "HTTP/"+version) != heads || !strings.Contains(string(b), " 200 OK") {
+			t.Errorf("%s: %q %v", version, b, err)
+		}
+	}
+}
+
+// A preflight is answered where its backend fails, and ends the connection like
+// any answer that overtakes a body: the rest would disturb the next request.
+func TestPreflightOvertakesItsBody(t *testing.T) {
+	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.CORSOrigins = []string{"https://x"} }))
+	nc, br := r.raw("OPTIONS /a/fault?fault=backend_reset HTTP/1.1\r\nHost: x\r\nOrigin: https://x\r\n" +
+		"Access-Control-Request-Method: GET\r\nContent-Length: 10\r\n\r\nhello")
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil || resp.StatusCode != 204 || !resp.Close {
+		t.Fatalf("%v %v, want a preflight's answer that ends the connection", resp, err)
+	}
+	io.WriteString(nc, "world")
+	if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil {
+		t.Errorf("%q %v", rest, err)
+	}
 }

@@ -57,6 +57,7 @@ type call struct {
 	pace     pace
 	seen     int64 // moved plus uploaded, when the watch last saw progress
 	seenAt   time.Time
+	overAt   time.Time // when it was first seen over and its client not reading; zero: not yet
 
 	mu         sync.Mutex
 	exchange   *ipc.Call   // the attempt under way; nil: none
@@ -218,8 +219,15 @@ func (c *call) cancel(fault exchange.Fault) {
 		c.exchange.Cancel(c.cause)
 	}
 	if c.upgraded != nil {
-		c.upgraded.Close()
+		bare(c.upgraded).Close()
 	}
+}
+
+// over reports whether the watch has ended the call.
+func (c *call) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause != nil
 }
 
 func (c *call) answered(sentAt time.Time) {
@@ -280,13 +288,21 @@ func outOfDescriptors(err error) bool {
 	return errors.Is(err, ipc.ErrNoConnection) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
+// inform hands on an informational answer. HTTP/1.0 knows none (RFC 9110 section
+// 15.2): its client would take one for the answer, and the answer for that of its
+// next request.
 func (c *call) inform(status int, h http.Header) {
+	if !c.r.ProtoAtLeast(1, 1) {
+		return
+	}
 	StripHopByHop(h)
 	out := c.w.Header()
 	for name, values := range h {
 		out[name] = values
 	}
+	c.writing.Store(1) // it is sent at once
 	c.w.WriteHeader(status)
+	c.writing.Store(0)
 	for name := range h {
 		delete(out, name)
 	}
@@ -367,6 +383,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		c.showPart()
 		return
 	}
+	c.body.beforeHead(c)
 	if c.set.cors.Preflight(c.w, c.r) {
 		c.status = http.StatusNoContent
 		return
@@ -376,7 +393,6 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
 	}
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
-	c.body.beforeHead(c)
 	p.ServeHTTP(c.w, c.r)
 }
 

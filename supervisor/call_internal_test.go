@@ -1,7 +1,9 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -25,5 +27,25 @@ func TestLatenessIsNoRefusal(t *testing.T) {
 		if got := timedOut(failure); got != want {
 			t.Errorf("%v: %v, want %v", failure, got, want)
 		}
+	}
+}
+
+// aroundConn is a connection inside another one, whose farewell blocks.
+type aroundConn struct {
+	net.Conn
+	t *testing.T
+}
+
+func (c aroundConn) NetConn() net.Conn { return c.Conn }
+func (c aroundConn) Close() error      { c.t.Error("closed with a farewell"); return c.Conn.Close() }
+
+// The watch holds the lock of all calls when it ends one that left HTTP.
+func TestCancelWaitsForNoFarewell(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	c := &call{upgraded: aroundConn{ours, t}}
+	c.cancel(exchange.Deadline)
+	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want the end", err)
 	}
 }

@@ -72,7 +72,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			l.limits.spare.give()
 			for {
 				time.Sleep(acceptPause) // first: those in the middle of their work take what was let go
-				if l.closing.Load() || l.limits.spare.take() {
+				// Without clients there is nobody to wait for.
+				if l.closing.Load() || l.limits.spare.take() || l.limits.open.Load() == 0 {
 					break
 				}
 			}

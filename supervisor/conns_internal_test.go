@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -46,5 +47,45 @@ func TestListenerClosesEmpty(t *testing.T) {
 	}
 	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
 		t.Error("it still listens")
+	}
+}
+
+// shortOnce finds no descriptor for its first connection.
+type shortOnce struct {
+	net.Listener
+	called bool
+}
+
+func (l *shortOnce) Accept() (net.Conn, error) {
+	if !l.called {
+		l.called = true
+		return nil, syscall.EMFILE
+	}
+	nc, _ := net.Pipe()
+	return nc, nil
+}
+
+// A limit that leaves no room for what is kept from clients stops no front for
+// good: it waits for clients to leave, and not when there are none.
+func TestShortageWithoutClients(t *testing.T) {
+	free, err := freeFiles()
+	if err != nil {
+		t.Skip(err)
+	}
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	few := was
+	few.Cur -= uint64(free - spareFiles)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was)
+	limits := &connLimits{trusted: new(atomic.Pointer[TrustedProxies]), refused: func() {}}
+	l := &limitedListener{frontListener: frontListener{Listener: new(shortOnce)}, limits: limits}
+	defer time.AfterFunc(5*time.Second, func() { l.closing.Store(true) }).Stop()
+	if nc, err := l.Accept(); err != nil || l.closing.Load() {
+		t.Errorf("it waited for ever (%v, %v)", nc, err)
 	}
 }

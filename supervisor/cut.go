@@ -37,15 +37,21 @@ func (c *call) cut() {
 // resetConn closes with an RST, where the connection knows one, and without the
 // farewell of TLS.
 func resetConn(nc net.Conn) {
-	for {
-		outer, ok := nc.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		nc = outer.NetConn()
-	}
+	nc = bare(nc)
 	if l, ok := nc.(interface{ SetLinger(seconds int) error }); ok {
 		_ = l.SetLinger(0)
 	}
 	nc.Close()
+}
+
+// bare is nc without what stands around it. To close it never blocks; the
+// farewell of TLS may, for seconds, at a client that does not read.
+func bare(nc net.Conn) net.Conn {
+	for {
+		outer, ok := nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nc
+		}
+		nc = outer.NetConn()
+	}
 }

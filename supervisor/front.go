@@ -44,6 +44,9 @@ var connectionClose = []string{"close"}
 
 func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *table, refusal *Refusal) {
 	begun := time.Now()
+	if r.ContentLength != 0 { // net/http reads what is left of a body, of a client that may be slow
+		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(lingerFor))
+	}
 	if cors := t.corsOf(r, refusal); cors != nil {
 		if cors.Preflight(w, r) {
 			return
@@ -57,9 +60,6 @@ func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *tab
 	p := Problem{Reason: refusal.Reason, Outcome: OutcomeRefused, Status: status, Detail: refusal.Detail, RequestID: id}
 	f.stats.metrics.request(status, OutcomeRefused).Inc()
 	f.stats.metrics.refused[reasonIndex[refusal.Reason]].Inc()
-	if r.ContentLength != 0 { // net/http reads what is left of a body, of a client that may be slow
-		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(lingerFor))
-	}
 	p.ServeHTTP(w, r)
 	f.stats.metrics.duration.Observe(time.Since(begun).Seconds())
 }

@@ -214,3 +214,16 @@ func TestDrainOfTheSupervisor(t *testing.T) {
 		t.Errorf("stopped after %v", d)
 	}
 }
+
+// A preflight that the front answers itself waits for no slow body.
+func TestPreflightOfTheFrontWaitsForNoBody(t *testing.T) {
+	r := start(t, one("a", func(c *supervisor.BulkheadConfig) {
+		c.CORSOrigins, c.Routes = []string{"https://x"}, []supervisor.Route{{Method: "GET", Prefix: "/a"}}
+	}))
+	nc, br := r.raw("OPTIONS /a HTTP/1.1\r\nHost: x\r\nOrigin: https://x\r\n" +
+		"Access-Control-Request-Method: GET\r\nContent-Length: 10\r\n\r\nhello")
+	nc.SetDeadline(time.Now().Add(5 * time.Second))
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 204 || !resp.Close {
+		t.Errorf("%v %v, want a preflight's answer that ends the connection", resp, err)
+	}
+}

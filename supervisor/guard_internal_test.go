@@ -35,9 +35,11 @@ func guarded(t *testing.T, handler http.HandlerFunc) (address string) {
 	}
 	limits := &connLimits{by: make(map[netip.Addr]int64), trusted: new(atomic.Pointer[TrustedProxies]), refused: func() {}}
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: 200 * time.Millisecond,
+		Protocols: new(http.Protocols), Handler: handler, ReadHeaderTimeout: 300 * time.Millisecond, IdleTimeout: 200 * time.Millisecond,
 		ConnState: func(nc net.Conn, state http.ConnState) { nc.(*guardedConn).changed(state) },
 	}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- srv.Serve(&guardedListener{&limitedListener{frontListener: frontListener{Listener: l}, limits: limits}, testGuards()})
@@ -58,6 +60,7 @@ func TestHeadThatDoesNotEnd(t *testing.T) {
 		{"", 0, 0},
 		{"G", 0, 1},
 		{"PRI * HT", 0, 1},
+		{"PRI * HTTP/2.0\r\n\r\n", 1, 0}, // net/http has a handler answer it
 		{"GET / HTTP/1.1\r\nHost: x\r\n", 0, 1},
 		{"GET / HTTP/1.1\r\nHost: x\r\n\r", 0, 1},
 		{"\r\n", 0, 0},
@@ -149,21 +152,44 @@ func TestNoSecondAnswer(t *testing.T) {
 	}
 }
 
-// Handshakes end with their listener, however long the client would take.
-func TestHandshakesEndWithTheListener(t *testing.T) {
+// securedFor is a listener with that configuration, and a connection to it.
+func securedFor(t *testing.T, config *tls.Config, conns *atomic.Int64) (*securedListener, net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	limits := &connLimits{by: make(map[netip.Addr]int64), trusted: new(atomic.Pointer[TrustedProxies]), refused: func() {}}
 	limited := &limitedListener{frontListener: frontListener{Listener: l}, limits: limits, tls: true}
-	var conns atomic.Int64
-	secured := newSecuredListener(limited, testGuards(), &tls.Config{}, &conns)
+	secured := newSecuredListener(limited, testGuards(), config, conns)
+	t.Cleanup(func() { secured.Close(); secured.wait() })
 	nc, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(func() { nc.Close() })
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	return secured, nc
+}
+
+// A panic in a handshake ends its connection, and nothing else.
+func TestHandshakeThatPanics(t *testing.T) {
+	var conns atomic.Int64
+	secured, nc := securedFor(t, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { panic("on purpose") }}, &conns)
+	if err := tls.Client(nc, &tls.Config{InsecureSkipVerify: true}).Handshake(); err == nil {
+		t.Error("a handshake without a certificate")
+	}
+	secured.Close()
+	secured.wait()
+	if open := secured.limits.open.Load(); conns.Load() != 0 || open != 0 {
+		t.Errorf("%d connections counted, %d open", conns.Load(), open)
+	}
+}
+
+// Handshakes end with their listener, however long the client would take.
+func TestHandshakesEndWithTheListener(t *testing.T) {
+	var conns atomic.Int64
+	secured, nc := securedFor(t, &tls.Config{}, &conns)
 	for deadline := time.Now().Add(5 * time.Second); conns.Load() != 1; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not accepted")
@@ -176,8 +202,8 @@ func TestHandshakesEndWithTheListener(t *testing.T) {
 		t.Error(err)
 	}
 	secured.wait()
-	if conns.Load() != 0 || limits.open.Load() != 0 {
-		t.Errorf("%d connections counted, %d open", conns.Load(), limits.open.Load())
+	if open := secured.limits.open.Load(); conns.Load() != 0 || open != 0 {
+		t.Errorf("%d connections counted, %d open", conns.Load(), open)
 	}
 	if _, err := nc.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is open")

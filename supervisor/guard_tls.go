@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -98,13 +99,23 @@ func (l *securedListener) accept() {
 	}
 }
 
+// handshake survives a panic, as net/http's would: it sees what any client sends.
 func (l *securedListener) handshake(nc net.Conn) {
+	handed := false
+	defer func() {
+		if v := recover(); v != nil {
+			l.guards.log.Error("front", "error", fmt.Sprintf("panic in a TLS handshake: %v", v), "client", nc.RemoteAddr().String())
+		}
+		if !handed {
+			nc.Close()
+			l.conns.Add(-1)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(l.life, l.guards.headerTimeout)
 	defer cancel()
 	secured := tls.Server(nc, l.config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		l.refuse(nc, err)
-		l.conns.Add(-1)
 		return
 	}
 	var c net.Conn = secured
@@ -112,16 +123,14 @@ func (l *securedListener) handshake(nc net.Conn) {
 		c = &guardedTLSConn{guardedConn{Conn: secured, guards: l.guards}, secured}
 	}
 	select {
-	case l.ready <- c: // whose count is net/http's now
+	case l.ready <- c:
+		handed = true // its count, too: that is net/http's now
 	case <-l.life.Done():
-		nc.Close()
-		l.conns.Add(-1)
 	}
 }
 
-// refuse ends a connection without TLS. A client that speaks HTTP is told.
+// refuse tells a client that speaks HTTP without TLS.
 func (l *securedListener) refuse(nc net.Conn, err error) {
-	defer nc.Close()
 	if alien, ok := errors.AsType[tls.RecordHeaderError](err); ok && alien.Conn != nil && looksLikeHTTP(alien.RecordHeader) {
 		_ = l.guards.refuse(nc, http.MethodGet, &Problem{Reason: ReasonBadRequest, Detail: "The request came without TLS to a port that takes TLS."})
 		if !l.guards.stopping.Load() {

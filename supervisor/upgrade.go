@@ -24,11 +24,11 @@ func (c *call) upgrade(resp *http.Response) {
 	c.ticket.Done(time.Now(), breaker.Success)
 	c.written, c.status = true, resp.StatusCode
 	_ = client.SetDeadline(time.Time{})
+	c.watchUpgrade(client)
 	if err := writeSwitch(client, resp, c.r.Header["X-Request-Id"]); err != nil {
 		c.reason = ReasonClientGone
 		return
 	}
-	c.watchUpgrade(client)
 
 	var up sync.WaitGroup
 	up.Go(func() {
@@ -92,6 +92,6 @@ func (c *call) watchUpgrade(client net.Conn) {
 	defer c.mu.Unlock()
 	c.upgraded = client
 	if c.cause != nil {
-		client.Close()
+		bare(client).Close()
 	}
 }

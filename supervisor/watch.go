@@ -85,6 +85,7 @@ func (c *call) look(now time.Time, since time.Duration, rate int64) {
 	default:
 		c.lookIdle(now)
 	}
+	c.letGo(now)
 }
 
 // lookIdle ends a body of which nothing has moved, either way, for long.
@@ -105,6 +106,21 @@ func (c *call) lookIdle(now time.Time) {
 func (c *call) timeOut(fault exchange.Fault, now time.Time) {
 	c.cancel(fault)
 	if c.writing.Load() > 0 {
+		_ = http.NewResponseController(c.w).SetWriteDeadline(now)
+	}
+}
+
+// letGo ends the wait for a client that does not take what is left of an answer
+// whose call is over. Nothing else would: a client that has shut its own side is
+// gone, and can refuse to read for ever.
+func (c *call) letGo(now time.Time) {
+	if c.writing.Load() == 0 || !c.over() {
+		return
+	}
+	if c.overAt.IsZero() {
+		c.overAt = now
+	}
+	if now.Sub(c.overAt) >= lingerFor {
 		_ = http.NewResponseController(c.w).SetWriteDeadline(now)
 	}
 }

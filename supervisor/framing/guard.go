@@ -14,8 +14,12 @@ const (
 // empty lines keep the server from waiting for more.
 const Poison = "\r\x00\n\r\n\r\n"
 
-// preface is how an HTTP/2 connection begins (RFC 9113 section 3.4).
-const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+// preface is how an HTTP/2 connection begins (RFC 9113 section 3.4), with what
+// net/http takes for a request when no more of it comes.
+const (
+	prefaceHead = "PRI * HTTP/2.0\r\n\r\n"
+	preface     = prefaceHead + "SM\r\n\r\n"
+)
 
 // state is what the next byte is about. The first is that of the zero Guard.
 type state uint8
@@ -85,7 +89,8 @@ type Guard struct {
 //
 // With an error, which is a Fault, no later ones ever may, and each further call
 // returns the same. The server has then never seen the end of the head, chunk or
-// trailers that the fault is in.
+// trailers that the fault is in, unless that is the head of a preface that does
+// not go on as one.
 //
 // Without one n is less than len(p) in one case: p[:n] ends with a head that
 // asks for an upgrade and has no body. What the rest is depends on the answer.
@@ -155,7 +160,7 @@ func (g *Guard) Held() bool { return g.held }
 func (g *Guard) InHead() bool {
 	switch g.state {
 	case fresh:
-		return g.matched > 0 && !g.aside
+		return g.matched > 0 && int(g.matched) < len(prefaceHead)
 	case method, target, version, lineLF, line, name, value, valueLF, endLF:
 		return !g.trailing && !g.aside
 	}
