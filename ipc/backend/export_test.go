@@ -25,3 +25,14 @@ func Draining(t *Transport) bool {
 	}
 	return false
 }
+
+// AskAgain makes the next request ask whether its backend speaks HTTP/2.
+func AskAgain(t *Transport) {
+	t.muxes.mu.Lock()
+	defer t.muxes.mu.Unlock()
+	for _, h := range t.muxes.homes {
+		if !h.plainUntil.IsZero() {
+			h.plainUntil = time.Unix(1, 0)
+		}
+	}
+}

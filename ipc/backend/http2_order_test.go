@@ -216,3 +216,35 @@ func TestTLSRefusalBeforeSettings(t *testing.T) {
 		wantFault(t, err, exchange.BackendTLS, exchange.Taken)
 	}
 }
+
+// Whether a backend has learnt HTTP/2 is asked again from time to time. Meanwhile
+// nobody waits for it who has a connection.
+func TestAskingForHTTP2HoldsUpNobody(t *testing.T) {
+	srv := httptest.NewUnstartedServer(nil)
+	srv.StartTLS()
+	defer srv.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	b := serve(t, func(p *peer) {
+		if p.nth > 1 {
+			io.Copy(io.Discard, p) // it says nothing
+			return
+		}
+		c := tls.Server(p.Conn, &tls.Config{Certificates: srv.TLS.Certificates})
+		always(ok)(&peer{Conn: c, r: bufio.NewReader(c)})
+	})
+	tr := newTransport(t)
+	tr.TLS, tr.DialTimeout = &tls.Config{RootCAs: roots}, patience
+	for i := range 3 {
+		if i == 1 {
+			backend.AskAgain(tr)
+		}
+		req := newRequest(t, b, "GET", "/", nil)
+		req.URL.Scheme = "https"
+		begun := time.Now()
+		if _, _, err := run(tr, req); err != nil || time.Since(begun) > patience/2 {
+			t.Fatal(err, time.Since(begun))
+		}
+	}
+	eventually(t, "the question", func() bool { return b.conns.Load() == 2 })
+}
