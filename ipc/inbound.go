@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"commerce.example/coordinator/ipc/exchange"
@@ -22,9 +21,9 @@ type inbound struct {
 	session  *session
 	seq      uint32
 	deadline time.Time // zero: none; dropped once the answer has begun
-	sends    atomic.Uint32
 
 	mu       sync.Mutex
+	sends    int   // how often something was reported to be sent
 	err      error // why it was cancelled, or that it is over
 	done     chan struct{}
 	attached exchange.Canceler
@@ -116,15 +115,19 @@ func (x *inbound) cancel(err error) {
 }
 
 func (x *inbound) Sent() bool {
-	x.sends.Add(1)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sends++
 	return x.session.plane.board.Raise(x.session.cell, x.seq, exchange.Sent)
 }
 
 // Unsent implements exchange.Retractor. A handler that does not report its stage
 // may have sent what nobody here knows of.
 func (x *inbound) Unsent() {
-	if x.sends.Load() == 1 && x.session.plane.opts.ReportsStage {
-		x.sends.Store(0)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.sends == 1 && x.session.plane.opts.ReportsStage {
+		x.sends = 0
 		x.session.plane.board.Retract(x.session.cell, x.seq)
 	}
 }

@@ -363,7 +363,6 @@ func TestStageNeverLies(t *testing.T) {
 	})
 }
 
-// A supervisor's frames are trusted with more, yet none makes a worker panic.
 // A transport that has proof takes back what it reported, but not what another
 // call of the same handler did.
 func TestUnsent(t *testing.T) {
@@ -387,6 +386,30 @@ func TestUnsent(t *testing.T) {
 	}
 }
 
+// Of two calls that a handler makes at a time, one that came to nothing does not
+// hide that the other was sent.
+func TestUnsentBesideSent(t *testing.T) {
+	w, _ := plane(t, 1, func(w http.ResponseWriter, r *http.Request) {
+		rep := exchange.From(r.Context())
+		rep.Sent()
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { <-start; rep.(exchange.Retractor).Unsent() })
+		wg.Go(func() { <-start; rep.Sent() })
+		close(start)
+		wg.Wait()
+		ipc.Fail(w, &exchange.Error{Fault: exchange.BackendReset, Err: io.ErrUnexpectedEOF})
+	})
+	for range 3000 {
+		req, _ := http.NewRequest("POST", "http://x/", nil)
+		_, err := w.RoundTrip(req)
+		if e, ok := errors.AsType[*exchange.Error](err); !ok || e.Stage != exchange.Sent {
+			t.Fatalf("%v, want stage %v", err, exchange.Sent)
+		}
+	}
+}
+
+// A supervisor's frames are trusted with more, yet none makes a worker panic.
 func TestWorkerRefusesFrames(t *testing.T) {
 	_, socket := plane(t, 1, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 	hi := wire.AppendHello(nil, 0)

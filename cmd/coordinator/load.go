@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,11 +49,12 @@ const (
 // Validate is called by kong before Run.
 func (c *loadCommand) Validate() error {
 	size := max(int64(c.BodySize), int64(len(c.Body)))
+	conns := int64(cmp.Or(c.Conns, 64)) // as the package has it
 	switch {
 	case size > maxLoadBody:
 		return errors.New("--body-size: want at most 64MiB")
-	case size*int64(c.Conns) > maxLoadCopy:
-		return fmt.Errorf("--body-size: %d bytes on %d connections are over 1GiB; want fewer of either", size, c.Conns)
+	case size*conns > maxLoadCopy:
+		return fmt.Errorf("--body-size: %d bytes on %d connections are over 1GiB; want fewer of either", size, conns)
 	}
 	return nil
 }

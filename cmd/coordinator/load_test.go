@@ -77,6 +77,7 @@ func TestLoadUsage(t *testing.T) {
 		"http://127.0.0.1/ --body-size much":                        "want a number of bytes",
 		"http://127.0.0.1/ --body-size 65MiB":                       "at most 64MiB",
 		"http://127.0.0.1/ --body-size 64MiB":                       "over 1GiB",
+		"http://127.0.0.1/ --body-size 64MiB --conns 0":             "over 1GiB",
 		"http://127.0.0.1/ --body x --body-size 1KiB":               "can't be used together",
 		"http://127.0.0.1/ --header nothing":                        "want NAME:VALUE",
 		"http://127.0.0.1/ --header Transfer-Encoding:chunked":      "the body is sent whole",

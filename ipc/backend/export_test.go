@@ -11,3 +11,28 @@ func ForgetNames(t *Transport) {
 		t.names.known[host] = k
 	}
 }
+
+// Draining tells whether an HTTP/2 connection takes no more streams.
+func Draining(t *Transport) bool {
+	t.muxes.mu.Lock()
+	defer t.muxes.mu.Unlock()
+	for _, h := range t.muxes.homes {
+		for _, m := range h.live {
+			if !m.alive() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// AskAgain makes the next request ask whether its backend speaks HTTP/2.
+func AskAgain(t *Transport) {
+	t.muxes.mu.Lock()
+	defer t.muxes.mu.Unlock()
+	for _, h := range t.muxes.homes {
+		if !h.plainUntil.IsZero() {
+			h.plainUntil = time.Unix(1, 0)
+		}
+	}
+}

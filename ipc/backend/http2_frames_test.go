@@ -40,6 +40,11 @@ func TestProofsOfNotTaken(t *testing.T) {
 		"wants HTTP/1.1": {func(f *framed, id uint32) { f.WriteRSTStream(id, http2.ErrCodeHTTP11Required); f.next() },
 			exchange.BackendProtocol, exchange.Sent, "attach sent detach"},
 		"end": {func(*framed, uint32) {}, exchange.BackendReset, exchange.Sent, "attach sent detach"},
+		"refused behind an informational answer": {func(f *framed, id uint32) {
+			f.fields(id, false, ":status", "103")
+			f.WriteRSTStream(id, http2.ErrCodeRefusedStream)
+			f.next()
+		}, exchange.BackendReset, exchange.Sent, "attach sent detach"},
 		"refused behind the head": {func(f *framed, id uint32) {
 			f.fields(id, false, ":status", "200")
 			f.WriteRSTStream(id, http2.ErrCodeRefusedStream)

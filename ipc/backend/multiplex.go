@@ -41,8 +41,13 @@ func (x *trip) multiplex() (*http.Response, error) {
 	}
 	if err := s.begin(); err != nil {
 		s.finish()
-		if err != errNotHTTP2 {
+		switch {
+		case err != errNotHTTP2:
 			closeBody(x.req)
+		case s.ask.inline != nil: // read for a connection that went
+			s.ask.spill()
+			x.req = x.req.WithContext(x.ctx)
+			x.req.Body = s.ask.body
 		}
 		return nil, err
 	}

@@ -116,9 +116,7 @@ func newMux(c *conn) (*mux, error) {
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: uint32(c.t.maxHead())},
 	)
 	m.fr.WriteWindowUpdate(0, connWindow-65535)
-	if err := m.bw.Flush(); err != nil {
-		return nil, err
-	}
+	m.flush() // the reader says why, if it failed
 	m.born = time.Now()
 	m.idleSince = m.born
 	for _, run := range []func(){m.read, m.write} {

@@ -55,6 +55,8 @@ func (m *mux) verdictOn(err error) *verdict {
 	case protocol:
 		m.complain(code)
 		return &verdict{fault: exchange.BackendProtocol, err: err}
+	case !m.settled:
+		return &verdict{fault: headFaultOf(err), err: unexpected(err)}
 	}
 	return &verdict{fault: exchange.BackendReset, err: unexpected(err)}
 }
@@ -188,10 +190,11 @@ func (m *mux) moreRoom(f *http2.WindowUpdateFrame) error {
 // streamOf is the stream of a frame; nil without an error: one that is over. A
 // frame for a stream that we never began is an error of the connection.
 func (m *mux) streamOf(id uint32) (*stream, error) {
-	if s := m.streams[id]; s != nil {
+	s := m.streams[id]
+	if s != nil && s.opened {
 		return s, nil
 	}
-	if id == 0 || id%2 == 0 || id >= m.next {
+	if s != nil || id == 0 || id%2 == 0 || id >= m.next {
 		return nil, malformed("a frame for a stream that was never begun")
 	}
 	return nil, nil
@@ -289,7 +292,7 @@ func (m *mux) peerReset(f *http2.RSTStreamFrame) error {
 	v := &verdict{fault: exchange.BackendReset, err: &cutShort{errors.New("the backend reset the stream: " + f.ErrCode.String())}}
 	switch f.ErrCode {
 	case http2.ErrCodeRefusedStream:
-		v.unseen = s.final == nil
+		v.unseen = s.untouched()
 	case http2.ErrCodeHTTP11Required:
 		v.fault = exchange.BackendProtocol
 	}
@@ -308,9 +311,9 @@ func (m *mux) peerReset(f *http2.RSTStreamFrame) error {
 func (m *mux) goAway(f *http2.GoAwayFrame) {
 	m.drain()
 	for id, s := range m.streams {
-		if id > f.LastStreamID && s.opened {
+		if id > f.LastStreamID {
 			s.spoil(&verdict{
-				fault: exchange.BackendReset, unseen: s.final == nil,
+				fault: exchange.BackendReset, unseen: s.untouched(),
 				err: &cutShort{errors.New("the backend took no more streams: " + f.ErrCode.String())},
 			})
 			m.forget(s)

@@ -48,6 +48,11 @@ func (m *mux) write() {
 func (m *mux) writeControl() {
 	m.wmu.Lock()
 	defer m.wmu.Unlock()
+	m.writeQueue()
+}
+
+// writeQueue is writeControl under wmu.
+func (m *mux) writeQueue() {
 	m.mu.Lock()
 	queue := m.control
 	m.control = nil
@@ -130,9 +135,13 @@ func (m *mux) watch(now time.Time) {
 // open begins s: it has a place. Nothing is written unless the stage is noted
 // first, and nothing of it at all when it returns an error. A failed write is
 // none: whether the peer got the head is the reader's to find out.
+//
+// The place may be that of a stream which was reset. What is queued goes ahead, or
+// the peer would count one stream too many and refuse this one.
 func (m *mux) open(s *stream) error {
 	m.wmu.Lock()
 	defer m.wmu.Unlock()
+	m.writeQueue()
 	if err := m.enter(s); err != nil {
 		return err
 	}
@@ -233,8 +242,10 @@ func (m *mux) field(name, value string) {
 	m.henc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: secret})
 }
 
-// maxLowerNames bounds the memory for names in lower case.
-const maxLowerNames = 256
+const (
+	maxLowerNames = 256 // these bound the memory for names in lower case: clients choose them
+	maxLowerName  = 64  // bytes
+)
 
 // lower is a field's name as HTTP/2 has it. Names repeat, so they are kept; it is
 // called under wmu.
@@ -243,8 +254,8 @@ func (m *mux) lower(name string) string {
 		return known
 	}
 	low := strings.ToLower(name)
-	if len(m.names) < maxLowerNames {
-		m.names[name] = low
+	if len(m.names) < maxLowerNames && len(name) <= maxLowerName {
+		m.names[strings.Clone(name)] = low
 	}
 	return low
 }

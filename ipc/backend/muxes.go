@@ -28,7 +28,7 @@ type muxes struct {
 type home struct {
 	live       []*mux // the oldest first
 	dialling   *dialling
-	plainUntil time.Time // ALPN chose HTTP/1.1: until then nobody asks again
+	plainUntil time.Time // ALPN chose HTTP/1.1: until then nobody asks again; zero: it did not
 }
 
 // dialling is a connection in the making. All who wait for a place share it, and
@@ -81,7 +81,7 @@ func (p *muxes) acquire(s *stream) (*mux, error) {
 }
 
 // find is a connection with a place that is promised now, or the dialling to wait
-// for, or neither where HTTP/1.1 is spoken.
+// for, or neither where HTTP/1.1 is spoken, as far as is known.
 func (p *muxes) find(t *Transport, o origin) (*mux, *dialling) {
 	now := time.Now()
 	p.mu.Lock()
@@ -94,10 +94,10 @@ func (p *muxes) find(t *Transport, o origin) (*mux, *dialling) {
 		}
 	}
 	switch {
-	case h.dialling != nil:
-		return nil, h.dialling
 	case now.Before(h.plainUntil):
 		return nil, nil
+	case h.dialling != nil:
+		return nil, h.dialling
 	}
 	d := &dialling{done: make(chan struct{})}
 	if !t.conns.begin() {
@@ -110,6 +110,12 @@ func (p *muxes) find(t *Transport, o origin) (*mux, *dialling) {
 		defer t.conns.end()
 		p.dial(t, o, h, d)
 	}()
+	if !h.plainUntil.IsZero() {
+		// It spoke HTTP/1.1 so far, and there may be connections: nobody waits for
+		// this one, which the backend may be too busy to take.
+		h.plainUntil = now.Add(2 * t.dialTimeout())
+		return nil, nil
+	}
 	return nil, d
 }
 
@@ -140,7 +146,7 @@ func (p *muxes) dial(t *Transport, o origin, h *home, d *dialling) {
 	h.dialling = nil
 	switch {
 	case d.m != nil:
-		h.live = append(h.live, d.m)
+		h.live, h.plainUntil = append(h.live, d.m), time.Time{}
 	case d.err == errNotHTTP2:
 		h.plainUntil = time.Now().Add(t.connMaxAge())
 	}

@@ -144,6 +144,10 @@ func (s *stream) spoil(v *verdict) {
 	signal(s.room)
 }
 
+// untouched reports that nothing has come which says that the backend did take s
+// up: then it may prove that it did not. It is called under mux.mu.
+func (s *stream) untouched() bool { return s.final == nil && s.interim == 0 }
+
 // takeHead sorts a block of fields (RFC 9113 section 8.1). It is called under
 // mux.mu; what the fields say is looked at by the goroutine of the exchange.
 func (s *stream) takeHead(f *http2.MetaHeadersFrame) error {

@@ -119,6 +119,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return resp, err
 		}
 		drilled = true
+		req = x.req
 	}
 	defer x.msg.release()
 	if err := x.msg.encode(req); err != nil {
