@@ -74,10 +74,11 @@ func (j *judge) find(rule, format string, args ...any) {
 	j.findings = append(j.findings, Finding{Rule: rule, Text: fmt.Sprintf(format, args...)})
 }
 
-// doubt is find, with how many milliseconds the machine was late meanwhile.
-func (j *judge) doubt(late float64, rule, format string, args ...any) {
+// doubt is find, with how many milliseconds the machine was late meanwhile. The
+// finding is doubtful if that is much, or is excuse enough.
+func (j *judge) doubt(late float64, enough bool, rule, format string, args ...any) {
 	j.find(rule, format, args...)
-	if f := &j.findings[len(j.findings)-1]; late > worseBy {
+	if f := &j.findings[len(j.findings)-1]; late > worseBy || enough {
 		f.Disturbed = true
 		f.Text += fmt.Sprintf("; the machine was up to %.0f ms late for everybody", late)
 	}
@@ -110,7 +111,7 @@ func (j *judge) baseline() {
 	}
 	// Compared with a bad hour, everything is well.
 	if late > worseBy {
-		j.doubt(late, RuleBaseline, "how long requests usually take could not be measured")
+		j.doubt(late, false, RuleBaseline, "how long requests usually take could not be measured")
 	}
 	for _, kind := range demo.Kinds() {
 		switch f := first.of(string(kind)); {
@@ -118,7 +119,7 @@ func (j *judge) baseline() {
 			j.find(RuleBaseline, "%s had no request before the incident: there is nothing to compare with", kind)
 		case f.Errors > 0:
 			// It says nothing of the bulkheads yet, so a busy machine excuses it.
-			j.doubt(first.Late.P998, RuleBaseline, "%s had %s before the incident", kind, errorsOf(f))
+			j.doubt(first.Late.P998, false, RuleBaseline, "%s had %s before the incident", kind, errorsOf(f))
 		}
 	}
 }
@@ -133,8 +134,8 @@ func (j *judge) sibling(name string) {
 	was := j.usual(name)
 	for _, s := range j.spans(name) {
 		is := milliseconds(s.all.Quantile(0.99))
-		if is-was > worseBy && is-was > worseShare*was {
-			j.doubt(s.late, RuleLatency, "%s had a p99 of %.1f ms in %s, %.1f ms above its own with orders well", name, is, s.name, is-was)
+		if grew := is - was; grew > worseBy && grew > worseShare*was {
+			j.doubt(s.late, grew-s.late <= worseBy, RuleLatency, "%s had a p99 of %.1f ms in %s, %.1f ms above its own with orders well", name, is, s.name, grew)
 		}
 	}
 }

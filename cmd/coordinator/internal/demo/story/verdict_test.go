@@ -110,6 +110,14 @@ func TestJudge(t *testing.T) {
 			p.take(story.Hang, demo.Catalog, 1200, 40*time.Millisecond)
 			p.phase(story.Hang).Late.P998 = 12
 		}, "latency", true, "the machine was up to 12 ms late for everybody"},
+		{"slower by no more than the machine was late and is allowed", func(p *play) {
+			p.take(story.Hang, demo.Catalog, 1200, 17*time.Millisecond)
+			p.phase(story.Hang).Late.P998 = 4
+		}, "latency", true, "the machine was up to 4 ms late for everybody"},
+		{"slower by more than both", func(p *play) {
+			p.take(story.Hang, demo.Catalog, 1200, 40*time.Millisecond)
+			p.phase(story.Hang).Late.P998 = 4
+		}, "latency", false, ""},
 		{"busy in another phase is no excuse", func(p *play) {
 			p.take(story.Hang, demo.Catalog, 1200, 40*time.Millisecond)
 			p.phase(story.Killed).Late.P998 = 12
