@@ -43,12 +43,23 @@ func answeredOrShed(t *testing.T, r *load.Result, noise time.Duration) {
 	}
 }
 
-// unhurt wants the p99 of a phase within 10 % or 5 ms of what it was alone.
+// unhurt wants the p99 of a phase within 10 % or 5 ms of what it was alone. That of
+// few requests is the slowest of them, and says nothing; and a short run, on a
+// machine that others use too, allows what the machine was late besides.
 func unhurt(t *testing.T, alone, beside *load.Result, noise time.Duration) {
 	t.Helper()
 	was, is := alone.All.Quantile(.99), beside.All.Quantile(.99)
 	t.Logf("%s: p99 alone %v, beside %v (no_route %v)", beside.Name, was, is, noise)
-	if allowed := max(was/10, 5*time.Millisecond); quiet(t, noise) && is-was > allowed {
+	const fewest = 200
+	if beside.Done < fewest {
+		t.Logf("%s: %d requests have no p99", beside.Name, beside.Done)
+		return
+	}
+	allowed := max(was/10, 5*time.Millisecond)
+	if !long {
+		allowed += noise
+	}
+	if quiet(t, noise) && is-was > allowed {
 		t.Errorf("%s: p99 rose from %v to %v, want at most %v more", beside.Name, was, is, allowed)
 	}
 }
