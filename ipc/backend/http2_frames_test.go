@@ -93,6 +93,7 @@ func TestProofsOfNotTaken(t *testing.T) {
 // Streams up to the last one of a GOAWAY are served; the next request goes
 // elsewhere.
 func TestGoAwayIsGraceful(t *testing.T) {
+	farewell := make(chan http2.Frame, 1)
 	b := frames(t, nil, func(f *framed) {
 		id := f.request()
 		if f.nth > 1 {
@@ -103,9 +104,7 @@ func TestGoAwayIsGraceful(t *testing.T) {
 		f.WriteGoAway(1<<31-1, http2.ErrCodeNo, nil)
 		f.WriteGoAway(id, http2.ErrCodeNo, nil)
 		f.ok(id)
-		if frame, ok := f.next().(*http2.GoAwayFrame); !ok {
-			t.Errorf("got %v, want a farewell", frame)
-		}
+		farewell <- f.next()
 	})
 	tr := newHTTP2(t)
 	for range 2 {
@@ -114,6 +113,9 @@ func TestGoAwayIsGraceful(t *testing.T) {
 		}
 	}
 	eventually(t, "a second connection", func() bool { return b.conns.Load() == 2 })
+	if frame, ok := (<-farewell).(*http2.GoAwayFrame); !ok { // before the transport is closed, which says nothing
+		t.Errorf("got %v, want a farewell", frame)
+	}
 }
 
 // A backend that goes away before it took any stream is not dialled for ever.
