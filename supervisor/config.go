@@ -80,7 +80,7 @@ type WorkerConfig struct {
 	BackendConnAge  time.Duration
 	Env             map[string]string // BULKHEAD_X_ENV_FOO=v: FOO=v
 	EnvFiles        map[string]string // BULKHEAD_X_ENV_FOO_FILE=path: FOO=content, read at each start
-	CPUs            int               // GOMAXPROCS; 0: what the worker's runtime finds
+	CPUs            int               // GOMAXPROCS; 0: those of the supervisor, shared out over Workers
 	Memory          int64             // bytes, beyond which it is killed; 0: no limit
 	MemoryRequired  bool              // by the kernel, or nothing starts
 }

@@ -42,6 +42,7 @@ func work(kind string) int {
 			fmt.Fprintln(os.Stderr, "worker proxy:", err)
 			return exitUsage
 		}
+		reserveHeadroom(workerHeadroom)
 		ipc.Server{
 			Handler: h, Version: version(), ReportsStage: true,
 			Drain: func(context.Context) error { return h.(io.Closer).Close() },

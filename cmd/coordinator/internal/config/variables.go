@@ -69,7 +69,7 @@ type bulkhead struct {
 	Descriptors   countOrOff `env:"DESCRIPTORS" envDefault:"off" doc:"open files at which a worker is recycled; the kernel refuses more than a quarter above it"`
 	MaxRequests   tallyOrOff `env:"MAX_REQUESTS" envDefault:"off" doc:"requests at which a worker is recycled"`
 	MaxAge        spanOrOff  `env:"MAX_AGE" envDefault:"off" doc:"age at which a worker is recycled"`
-	CPUs          *count     `env:"CPUS" unset:"cores" doc:"CPUs a worker computes on at a time (GOMAXPROCS)"`
+	CPUs          *count     `env:"CPUS" unset:"cores/WORKERS" doc:"CPUs a worker computes on at a time (GOMAXPROCS), rounded up"`
 
 	BackendCA       string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
 	BackendCert     string `env:"BACKEND_CERT" doc:"PEM file: our certificate towards the backend"`
