@@ -49,7 +49,7 @@ type mux struct {
 	ready chan struct{} // closed when the peer's first SETTINGS are in
 	gone  chan struct{} // closed when the reader has ended
 
-	wmu   sync.Mutex // of everything that writes; taken before mu
+	wmu   turn // of everything that writes; taken before mu
 	bw    *bufio.Writer
 	fr    *http2.Framer
 	henc  *hpack.Encoder
@@ -95,7 +95,7 @@ type control struct {
 // and nothing of a request is written before.
 func newMux(c *conn) (*mux, error) {
 	m := &mux{
-		t: c.t, c: c, next: 1, window: 65535,
+		t: c.t, c: c, wmu: newTurn(), next: 1, window: 65535,
 		kick: make(chan struct{}, 1), ready: make(chan struct{}), gone: make(chan struct{}),
 		names: make(map[string]string), streams: make(map[uint32]*stream),
 		peer: peerSettings{streams: maxStreams, window: 65535, frame: 16 << 10, list: 1<<64 - 1},

@@ -63,10 +63,10 @@ func (m *mux) verdictOn(err error) *verdict {
 
 // complain tells the peer what it did, if that does not have to wait.
 func (m *mux) complain(code http2.ErrCode) {
-	if !m.wmu.TryLock() {
+	if !m.wmu.tryLock() {
 		return
 	}
-	defer m.wmu.Unlock()
+	defer m.wmu.unlock()
 	m.fr.WriteGoAway(0, code, nil)
 	m.bw.Flush()
 }
