@@ -27,17 +27,24 @@ type framed struct {
 func frames(t testing.TB, settings []http2.Setting, script func(f *framed)) *rawBackend {
 	t.Helper()
 	return serve(t, func(p *peer) {
-		preface := make([]byte, len(http2.ClientPreface))
-		if _, err := io.ReadFull(p.r, preface); err != nil || string(preface) != http2.ClientPreface {
-			return
+		if f := p.framed(t); f != nil {
+			f.WriteSettings(settings...)
+			script(f)
 		}
-		f := &framed{peer: p, Framer: http2.NewFramer(p, p.r), t: t, asked: map[uint32]map[string]string{}}
-		f.enc = hpack.NewEncoder(&f.block)
-		f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		f.AllowIllegalWrites = true
-		f.WriteSettings(settings...)
-		script(f)
 	})
+}
+
+// framed takes the client's preface; nil: it said something else.
+func (p *peer) framed(t testing.TB) *framed {
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(p.r, preface); err != nil || string(preface) != http2.ClientPreface {
+		return nil
+	}
+	f := &framed{peer: p, Framer: http2.NewFramer(p, p.r), t: t, asked: map[uint32]map[string]string{}}
+	f.enc = hpack.NewEncoder(&f.block)
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	f.AllowIllegalWrites = true
+	return f
 }
 
 // next is the next frame that is not housekeeping; SETTINGS and PING are answered.

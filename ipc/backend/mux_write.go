@@ -115,7 +115,7 @@ func (m *mux) watch(now time.Time) {
 	switch {
 	case m.held == 0:
 		m.pinged = time.Time{}
-		if now.Sub(m.idleSince) >= m.t.muxIdleTimeout() || m.old(now) {
+		if now.Sub(m.idleSince) >= m.t.muxIdleTimeout() {
 			m.draining = true
 		}
 	case heard.After(m.pinged) && now.Sub(heard) < m.t.readIdleTimeout():
@@ -176,7 +176,7 @@ func (m *mux) enter(s *stream) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.end != nil || m.draining:
+	case m.end != nil || m.draining, s.wants > m.window:
 		m.vacate()
 		return errUnusable
 	case s.ask.size > m.peer.list:
