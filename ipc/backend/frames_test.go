@@ -3,7 +3,9 @@ package backend_test
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -145,4 +147,26 @@ func newHTTP2(t testing.TB) *backend.Transport {
 func h2c(t testing.TB, h http.HandlerFunc) *rawBackend {
 	t.Helper()
 	return plainServer(t, h, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+}
+
+func plainServer(t testing.TB, h http.HandlerFunc, choose func(*http.Protocols)) *rawBackend {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &rawBackend{addr: l.Addr().String()}
+	srv := &http.Server{Handler: h, Protocols: &http.Protocols{}, ConnState: func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			b.conns.Add(1)
+		case http.StateClosed:
+			b.ended.Add(1)
+		}
+	}}
+	choose(srv.Protocols)
+	var wg sync.WaitGroup
+	wg.Go(func() { srv.Serve(l) })
+	t.Cleanup(func() { srv.Close(); wg.Wait() })
+	return b
 }
