@@ -165,10 +165,10 @@ func (c *crowd) manyStreams() (judge func(*testing.T)) {
 		protocols.SetUnencryptedHTTP2(true)
 		tr := &http.Transport{Protocols: protocols, DisableCompression: true, HTTP2: &http.HTTP2Config{StrictMaxConcurrentRequests: true}}
 		c.t.Cleanup(tr.CloseIdleConnections)
-		for range crowdStreams {
+		for stream := range crowdStreams {
 			c.going.Go(func() {
-				for c.ctx.Err() == nil {
-					answer := c.ask(tr)
+				for n := stream; c.ctx.Err() == nil; n++ {
+					answer := c.ask(tr, unevenly(n))
 					mu.Lock()
 					answers[answer]++
 					mu.Unlock()
@@ -186,9 +186,13 @@ func (c *crowd) manyStreams() (judge func(*testing.T)) {
 	}
 }
 
-// ask sends one request of a second over a connection, and says what came of it.
-func (c *crowd) ask(tr *http.Transport) string {
-	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, c.url+"/streams/slow?ms=1000", nil)
+// unevenly is the path of a request that takes from 0.5 to 1.5 s. Users keep no
+// step: if all took a second, what 256 of them cost would fall due at once.
+func unevenly(n int) string { return fmt.Sprintf("/streams/slow?ms=%d", 500+n*379%1000) }
+
+// ask sends one request over a connection, and says what came of it.
+func (c *crowd) ask(tr *http.Transport, path string) string {
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, c.url+path, nil)
 	if err != nil {
 		return err.Error()
 	}
@@ -218,9 +222,10 @@ func (c *crowd) tooManyStreams() {
 		c.t.Fatal(err)
 	}
 	var ids []uint32
-	for i := range uint32(most) {
-		ids = append(ids, 2*i+1)
-		h.ask(2*i+1, true, asksH2("GET", "/streams/slow?ms=1000")...)
+	for i := range most {
+		id := uint32(2*i + 1)
+		ids = append(ids, id)
+		h.ask(id, true, asksH2("GET", unevenly(i))...)
 	}
 	got, gone := h.answers(ids...)
 	words := make(map[string]int)

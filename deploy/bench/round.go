@@ -11,7 +11,7 @@ import (
 // machine or a neighbour favours.
 func (b *bench) round(ctx context.Context, round int) error {
 	order := slices.Concat(b.systems[round%len(b.systems):], b.systems[:round%len(b.systems)])
-	if b.has(partClosed) {
+	if b.has(partClosed) || b.has(partOpen) {
 		if err := b.loads(ctx, round, order); err != nil {
 			return err
 		}
@@ -70,8 +70,14 @@ func (b *bench) loads(ctx context.Context, round int, order []*system) (err erro
 	}
 	for _, size := range b.sizes {
 		for _, conns := range b.conns {
+			if !b.has(partClosed) && conns != b.saturated() {
+				continue
+			}
 			b.say("round %d of %d: closed loop, %s, %s", round+1, b.rounds, sizeText(size), connsText(conns))
 			for _, i := range instances {
+				if !b.has(partClosed) && i.name != coordinatorName { // it is only the rate of the open loop that is looked for
+					continue
+				}
 				if err := b.tolerate(ctx, i.system, b.closed(ctx, round, i, size, conns)); err != nil {
 					return err
 				}
