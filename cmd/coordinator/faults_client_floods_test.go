@@ -34,7 +34,7 @@ const (
 	// What the frames leave behind is bounded, and to pass the bound is the end of
 	// the connection. Whether it is passed is a race between client and server.
 	bounded
-	// Its end for certain.
+	// Its end for certain, once enough is written.
 	closed
 )
 
@@ -101,6 +101,7 @@ func (flood *h2flood) run(f *clientTrial, goroutines float64) {
 	// Small, so that what the server says soon waits in its own memory. In still less
 	// the acknowledgements of what we write find no room either.
 	_ = c.nc.(*net.TCPConn).SetReadBuffer(64 << 10)
+	c.settled() // or the listener would acknowledge settings in the middle of a head
 	if flood.begin != nil {
 		flood.begin(c)
 	}
@@ -116,7 +117,7 @@ func (flood *h2flood) run(f *clientTrial, goroutines float64) {
 	end := <-heard // the connection has a deadline
 	f.t.Logf("%s (%s): %d times, %d KiB in %v, then %v, %s; RssAnon rose by at most %d KiB, goroutines by %v",
 		flood.name, flood.source, p.sent, p.written>>10, took, p.refused, end, p.memory-memory, p.goroutines-goroutines)
-	if p.memory-memory > 32<<10 {
+	if p.memory-memory > 32<<10 && !raced {
 		f.t.Errorf("%s: RssAnon of the supervisor rose by %d KiB, want less than 32 MiB", flood.name, p.memory-memory)
 	}
 	// That of a connection and its 100 handlers, and what the load has under way.
@@ -124,7 +125,7 @@ func (flood *h2flood) run(f *clientTrial, goroutines float64) {
 		f.t.Errorf("%s: goroutines of the supervisor rose by %v, want 200 at most", flood.name, p.goroutines-goroutines)
 	}
 	switch {
-	case flood.ends == closed && end == pongHeard, flood.ends == served && end != pongHeard, end == "deadline":
+	case flood.ends == closed && end == pongHeard && !p.slow, flood.ends == served && end != pongHeard, end == "deadline":
 		f.t.Errorf("%s: the end is %q", flood.name, end)
 	case end == pongHeard:
 		p.servedAfter()
@@ -141,6 +142,7 @@ type floodPress struct {
 	written int    // bytes
 	rest    []byte // what is not written yet of what has to be, or a frame would be torn
 	refused error  // why no more can be written
+	slow    bool   // the time was over before all was written, as under the race detector
 
 	memory     int     // the most of the supervisor: RssAnon in KiB
 	goroutines float64 // and these
@@ -158,7 +160,7 @@ func (p *floodPress) press() {
 	w := http2.NewFramer(&batch, nil)
 	w.AllowIllegalWrites = true
 	looked := time.Now()
-	for begun := looked; p.refused == nil && p.written < most && p.sent < pieces && time.Since(begun) < until; {
+	for begun := looked; p.refused == nil && p.written < most && p.sent < pieces && !p.slow; p.slow = time.Since(begun) >= until {
 		if len(p.rest) == 0 {
 			batch.Reset()
 			for range 200 {
