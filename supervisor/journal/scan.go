@@ -93,8 +93,10 @@ func (s *scanner) salvage(text []byte) (rest []byte, err error) {
 			return text, nil
 		}
 		end := from + i + sealed
-		begin := bytes.LastIndex(text[:from+i], []byte(begins))
-		if begin < 0 || !whole(text[begin:end]) {
+		// A record has one trailer, so it begins behind the last one that failed:
+		// looking further back would make junk cost the square of its length.
+		begin := from + bytes.LastIndex(text[from:from+i], []byte(begins))
+		if begin < from || !whole(text[begin:end]) {
 			from += i + 1
 			continue
 		}
