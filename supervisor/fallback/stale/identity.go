@@ -98,7 +98,7 @@ func appendCookie(b []byte, lines []string, name string) []byte {
 		for more := true; more; {
 			var pair string
 			pair, line, more = strings.Cut(line, ";")
-			key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+			key, value, ok := strings.Cut(trimOWS(pair), "=")
 			if !isPlainCookieName(key) && (key != "" || ok) || assigns(value, name) {
 				return appendValues(append(b[:begin], "whole:"...), lines)
 			}
