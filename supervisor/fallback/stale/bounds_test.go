@@ -28,7 +28,7 @@ func TestCostCoversHeap(t *testing.T) {
 	const bound = 8 << 20
 	for _, c := range []struct {
 		name   string
-		times  int // 0: 20000
+		times  int // 0: 13000
 		body   func(i int) int
 		answer http.Header
 		known  bool // its length
@@ -56,7 +56,7 @@ func TestCostCoversHeap(t *testing.T) {
 			before := heap()
 			s := stale.New(stale.Settings{Bytes: bound, PerCredential: credentials(t, "Cookie:sessionid")})
 			most := int64(0)
-			for i := range cmp.Or(c.times, 20000) {
+			for i := range cmp.Or(c.times, 13000) {
 				r := get(c.uri(i), "Cookie: sessionid="+fmt.Sprint(i))
 				h := c.answer.Clone()
 				h.Del("Content-Length")
