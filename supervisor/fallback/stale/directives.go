@@ -111,16 +111,18 @@ func (d *directive) is(name string) bool {
 // nextDirective takes the first directive off a list, and the comma behind it.
 // What stands between its end and the comma is ignored.
 func nextDirective(s string) (d directive, rest string) {
-	s = strings.TrimLeft(s, " \t,")
-	end := strings.IndexAny(s, ",=")
-	if end < 0 {
+	end := 0
+	for end < len(s) && s[end] != ',' && s[end] != '=' {
+		end++
+	}
+	if end == len(s) {
 		return directive{name: trimOWS(s)}, ""
 	}
 	d.name = trimOWS(s[:end])
 	if s[end] == ',' {
 		return d, s[end+1:]
 	}
-	s = strings.TrimLeft(s[end+1:], " \t")
+	s = trimOWS(s[end+1:])
 	if !strings.HasPrefix(s, `"`) {
 		d.argument, rest, _ = strings.Cut(s, ",")
 		d.argument = trimOWS(d.argument)
@@ -143,4 +145,13 @@ func nextDirective(s string) (d directive, rest string) {
 	return d, rest
 }
 
-func trimOWS(s string) string { return strings.Trim(s, " \t") }
+// trimOWS takes optional white space (RFC 9110 section 5.6.3) off both ends.
+func trimOWS(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}

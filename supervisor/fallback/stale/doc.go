@@ -71,7 +71,8 @@
 //
 // Bytes bounds all that is kept and all that is being recorded, with fields, keys
 // and a measured allowance for maps and structs; the garbage between two runs of
-// the collector comes on top, as for any heap. What the backend gave longest ago
+// the collector comes on top, as for any heap, and so does an answer that has ended
+// for as long as somebody still reads it. What the backend gave longest ago
 // goes first. That order is also that of age, so one list does for both, and
 // nothing moves while a backend is down and only reads are left. A recording
 // costs nothing as long as the answer is the one kept already, byte for byte.

@@ -55,8 +55,8 @@ func (e *entry) replaces(old *entry) bool {
 // What an entry costs besides its own bytes, on a 64-bit machine: measured by
 // TestCostCoversHeap, with the places of both indexes at their worst load.
 const (
-	entryOverhead = 1024
-	fieldOverhead = 112 // of each field, for its slot in the map and its value
+	entryOverhead = 640
+	fieldOverhead = 80 // of each field, for its slot in the map and its value
 	valueOverhead = 16
 )
 

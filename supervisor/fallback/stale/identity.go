@@ -23,7 +23,8 @@ type digests struct {
 
 type digest struct {
 	mac hash.Hash
-	buf []byte // what is hashed; emptied after each use
+	buf []byte // what is hashed; cleared after each use
+	sum []byte
 }
 
 func newDigests() *digests {
@@ -65,7 +66,8 @@ func (d *digests) identify(h http.Header, set *Settings) (identity, Why) {
 	if some {
 		state.mac.Reset()
 		state.mac.Write(b)
-		state.mac.Sum(who[:0])
+		state.sum = state.mac.Sum(state.sum[:0])
+		copy(who[:], state.sum)
 	}
 	clear(b) // no credential stays behind in the pool
 	state.buf = b
@@ -98,7 +100,7 @@ func appendCookie(b []byte, lines []string, name string) []byte {
 		for more := true; more; {
 			var pair string
 			pair, line, more = strings.Cut(line, ";")
-			key, value, ok := strings.Cut(strings.Trim(pair, " \t"), "=")
+			key, value, ok := strings.Cut(trimOWS(pair), "=")
 			if !isPlainCookieName(key) && (key != "" || ok) || assigns(value, name) {
 				return appendValues(append(b[:begin], "whole:"...), lines)
 			}

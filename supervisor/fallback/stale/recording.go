@@ -105,7 +105,7 @@ func forbidsStore(r *http.Request) bool {
 func (rec *Recording) head(r *http.Request, h http.Header, set *Settings, now time.Time) Why {
 	var without exclusions
 	var why Why
-	if rec.verdict, without, why = judge(r, rec.who, rec.status, h, set, now); why != "" {
+	if rec.verdict, without, why = judge(r, rec.who, rec.status, h, set, &rec.store.dates, now); why != "" {
 		return why
 	}
 	if lines := h["Content-Length"]; len(lines) > 0 && !rec.renews {

@@ -46,7 +46,7 @@ func ParseCredential(s string) (Credential, error) {
 	case one && c.Field != "Cookie":
 		return Credential{}, fmt.Errorf("credential %q: only Cookie has parts, as Cookie:NAME", s)
 	case one && !isToken(cookie):
-		return Credential{}, fmt.Errorf("credential %q: want the name of a cookie behind Cookie:", s)
+		return Credential{}, fmt.Errorf("credential %q: want Cookie:NAME with the name of one cookie", s)
 	}
 	return c, nil
 }

@@ -15,6 +15,7 @@ import (
 type Store struct {
 	settings atomic.Pointer[Settings] // replaced under mu
 	digests  *digests
+	dates    dates
 
 	mu        sync.Mutex
 	index     index

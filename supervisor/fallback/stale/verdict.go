@@ -3,6 +3,7 @@ package stale
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,7 +38,7 @@ func endsAccess(status int) bool {
 
 // judge decides by the fields of request and answer, and computes how old the
 // answer is, received at now. Vary is the business of its own file.
-func judge(r *http.Request, who identity, status int, h http.Header, set *Settings, now time.Time) (verdict, exclusions, Why) {
+func judge(r *http.Request, who identity, status int, h http.Header, set *Settings, dates *dates, now time.Time) (verdict, exclusions, Why) {
 	if lines := r.Header["Cache-Control"]; len(lines) > 0 && parseDirectives(lines).noStore {
 		return verdict{}, nil, WhyNoStore // section 5.2.1.5
 	}
@@ -56,7 +57,7 @@ func judge(r *http.Request, who identity, status int, h http.Header, set *Settin
 		return verdict{}, nil, WhySetCookie
 	}
 
-	date := parseDate(h["Date"], now)
+	date := dates.of(h["Date"], now)
 	v := verdict{made: now.Add(-initialAge(h, date, now)), staleFor: d.staleIfError}
 	v.fresh = v.made.Add(freshnessLifetime(&d, h, date))
 	v.staleIfError = d.staleIfError != absent
@@ -123,12 +124,30 @@ func freshnessLifetime(d *directives, h http.Header, date time.Time) time.Durati
 	return 0
 }
 
-// parseDate is a Date field, or now where there is none (RFC 9110 section 6.6.1).
-func parseDate(lines []string, now time.Time) time.Time {
-	if len(lines) == 1 {
-		if date, err := http.ParseTime(lines[0]); err == nil {
-			return date
-		}
+// dates reads Date fields. Answers of one second have the same, so the last one
+// is remembered: reading it is a fifth of what a recording costs.
+type dates struct {
+	last atomic.Pointer[knownDate]
+}
+
+type knownDate struct {
+	text string
+	time time.Time
+}
+
+// of is the time of a Date field, or now where there is none (RFC 9110 section
+// 6.6.1).
+func (d *dates) of(lines []string, now time.Time) time.Time {
+	if len(lines) != 1 {
+		return now
 	}
-	return now
+	if known := d.last.Load(); known != nil && known.text == lines[0] {
+		return known.time
+	}
+	date, err := http.ParseTime(lines[0])
+	if err != nil {
+		return now
+	}
+	d.last.Store(&knownDate{strings.Clone(lines[0]), date})
+	return date
 }
