@@ -46,8 +46,8 @@ func (b *Bulkhead) fallbackStatus(f *fallbacks, now time.Time) *FallbackStatus {
 	out := &FallbackStatus{Kinds: f.Kinds, Always: f.Always, Share: b.lapse.share(now), Over: b.lapse.passed(f, now)}
 	if since, given := b.lapse.present(); !since.IsZero() {
 		out.Since, out.Given = &since, make(map[fallback.Kind]int)
-		for i, kind := range kinds {
-			out.Given[kind] = given[i]
+		for _, kind := range f.Kinds {
+			out.Given[kind] = given[kindIndex(kind)]
 		}
 	}
 	if f.stale != nil {

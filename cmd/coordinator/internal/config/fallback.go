@@ -74,8 +74,10 @@ func (s *scope) checkFallback(c supervisor.FallbackConfig) {
 			s.warn(f.key, "has no effect: %sFALLBACK does not have %s", s.prefix, kind)
 		}
 	}
-	if s.isSet("STALE_ON") && len(c.StaleOn) > 0 && len(c.Kinds) == 0 {
-		s.warn("STALE_ON", "has no effect: %sFALLBACK is none", s.prefix)
+	for _, key := range []string{"STALE_ON", "FALLBACK_MAX_SHARE", "FALLBACK_MAX_FOR"} {
+		if len(c.Kinds) == 0 && s.isSet(key) {
+			s.warn(key, "has no effect: %sFALLBACK is none", s.prefix)
+		}
 	}
 	s.checkAlways(c)
 	if c.Backup == nil || c.BackupMaxAge == 0 || !s.fine("BACKUP_MAX_AGE") {
