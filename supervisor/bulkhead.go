@@ -28,6 +28,7 @@ type Bulkhead struct {
 	watch    watchlist
 	failures failures
 	usage    usage
+	lapse    lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
@@ -42,10 +43,13 @@ type settings struct {
 	BulkheadConfig
 	cors   *CORS
 	failed map[int]bool // BREAKER_STATUS
+	backed *fallbacks   // nil: FALLBACK=none
 }
 
-func newSettings(c BulkheadConfig) *settings {
+// newSettings are those of c, after the ones that it replaces; nil: none.
+func newSettings(c BulkheadConfig, before *settings) *settings {
 	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool)}
+	s.backed = newFallbacks(c.Fallback, before)
 	for _, status := range c.BreakerStatus {
 		s.failed[status] = true
 	}
@@ -61,8 +65,9 @@ func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhea
 		poison:   newPoison(now),
 		stats:    stats,
 	}
+	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
-	b.settings.Store(newSettings(c))
+	b.settings.Store(newSettings(c, nil))
 	return b
 }
 
@@ -107,6 +112,9 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		c.upgrade(resp)
+		return
+	}
+	if c.replace(resp) {
 		return
 	}
 	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {

@@ -17,6 +17,8 @@ import (
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/fallback"
+	"commerce.example/coordinator/supervisor/fallback/stale"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -43,6 +45,9 @@ type call struct {
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
+
+	recording *stale.Recording // of the answer, to stand in later; nil: it will not
+	stoodIn   fallback.Kind    // that was given instead of an answer; "": none
 
 	// For the watch.
 	place    int       // in its list; -1: not in it
@@ -384,6 +389,9 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		return
 	}
 	c.body.beforeHead(c)
+	if c.standIn(reason) {
+		return
+	}
 	if c.set.cors.Preflight(c.w, c.r) {
 		c.status = http.StatusNoContent
 		return

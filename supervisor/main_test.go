@@ -146,8 +146,40 @@ func workerHandler() http.Handler {
 		}
 		io.WriteString(w, "well")
 	})
+	mux.HandleFunc("/{name}/legacy/", legacy)
 	mux.HandleFunc("/{name}/exit", func(w http.ResponseWriter, r *http.Request) { os.Exit(1) })
 	return mux
+}
+
+// legacy is a backend whose state is the content of a file: empty is well, a
+// status is what it answers, a fault how it fails. Its answers say whose they are
+// and that no two are the same. The query sets fields of them.
+func legacy(w http.ResponseWriter, r *http.Request) {
+	state, err := os.ReadFile(os.Getenv("LEGACY"))
+	if err != nil {
+		panic(err)
+	}
+	if status, err := strconv.Atoi(string(state)); err == nil {
+		http.Error(w, "this is no answer", status)
+		return
+	}
+	if fault := exchange.Fault(state); fault != "" {
+		if fault != exchange.BackendRefused {
+			exchange.From(r.Context()).Sent()
+		}
+		ipc.Fail(w, &exchange.Error{Fault: fault, Err: io.ErrUnexpectedEOF})
+		return
+	}
+	for name, values := range r.URL.Query() {
+		if http.CanonicalHeaderKey(name) == name {
+			w.Header()[name] = values
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	fmt.Fprintf(w, "%s of %q at %d", r.URL.Path, r.Header.Get("Authorization"), time.Now().UnixNano())
+	if n, _ := strconv.Atoi(r.FormValue("n")); n > 0 {
+		w.Write(make([]byte, n))
+	}
 }
 
 // deadlock does not even notice that its request is over.

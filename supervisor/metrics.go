@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"commerce.example/coordinator/supervisor/fallback/stale"
 	"commerce.example/coordinator/supervisor/pool"
 )
 
@@ -25,6 +26,8 @@ type metrics struct {
 	refused         *prometheus.CounterVec
 	retries         *prometheus.CounterVec
 	slow            *prometheus.CounterVec
+	fallback        *prometheus.CounterVec
+	notKept         *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
@@ -46,6 +49,8 @@ func newMetrics() *metrics {
 		refused:         counter("coordinator_refused_total", "Requests that the coordinator answered itself, or cut, by reason.", "bulkhead", "reason"),
 		retries:         counter("coordinator_retries_total", "Requests that were sent to the backend again, within the retry budget.", "bulkhead"),
 		slow:            counter("coordinator_slow_requests_total", "Requests that were older than SLOW_LOG and had no answer yet.", "bulkhead"),
+		fallback:        counter("coordinator_fallback_total", "Answers that were given in the backend's place, by where they came from.", "bulkhead", "kind"),
+		notKept:         counter("coordinator_fallback_not_kept_total", "Answers to safe requests that will not stand in later, by why.", "bulkhead", "why"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
@@ -55,7 +60,7 @@ func newMetrics() *metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds,
+		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.restarts, m.startSeconds,
 		m.outputDropped, m.operations, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -95,7 +100,8 @@ func (m *metrics) forget(bulkhead string) {
 	labels := prometheus.Labels{"bulkhead": bulkhead}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds, m.outputDropped} {
+	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept,
+		m.restarts, m.startSeconds, m.outputDropped} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -112,6 +118,8 @@ type bulkheadMetrics struct {
 	startSeconds    prometheus.Observer
 	outputDropped   prometheus.Counter
 	refused         []prometheus.Counter // by index in reasons
+	fallback        []prometheus.Counter // by kindIndex
+	notKept         map[stale.Why]prometheus.Counter
 	restarts        map[pool.Cause]prometheus.Counter
 
 	requests sync.Map // requestKey to prometheus.Counter
@@ -144,10 +152,17 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		slow:            m.slow.WithLabelValues(name),
 		startSeconds:    m.startSeconds.WithLabelValues(name),
 		outputDropped:   m.outputDropped.WithLabelValues(name),
+		notKept:         make(map[stale.Why]prometheus.Counter),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}
 	for _, r := range reasons {
 		b.refused = append(b.refused, m.refused.WithLabelValues(name, string(r)))
+	}
+	for _, kind := range kinds {
+		b.fallback = append(b.fallback, m.fallback.WithLabelValues(name, string(kind)))
+	}
+	for _, why := range stale.Whys() {
+		b.notKept[why] = m.notKept.WithLabelValues(name, string(why))
 	}
 	for _, c := range pool.Causes() {
 		b.restarts[c] = m.restarts.WithLabelValues(name, string(c))

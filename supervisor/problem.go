@@ -3,6 +3,7 @@ package supervisor
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -147,15 +148,23 @@ var proxyStatus = sync.OnceValue(func() map[Reason][]string {
 		if facts.proxyError == "" {
 			continue
 		}
-		item := httpsfv.NewItem(httpsfv.Token("coordinator"))
-		item.Params.Add("error", httpsfv.Token(facts.proxyError))
-		item.Params.Add("details", string(reason))
-		value, err := httpsfv.Marshal(httpsfv.List{item})
-		if err != nil {
-			panic("supervisor: Proxy-Status of " + string(reason) + ": " + err.Error())
-		}
-		// The blank after the semicolon is how RFC 9209 writes it; both parse.
-		values[reason] = []string{strings.ReplaceAll(value, ";", "; ")}
+		values[reason] = []string{structuredItem("error", httpsfv.Token(facts.proxyError), "details", string(reason))}
 	}
 	return values
 })
+
+// structuredItem is our member of a list of intermediaries (RFC 9209, RFC 9211)
+// with these parameters, each a name and a value. A value that a structured field
+// cannot hold is a bug.
+func structuredItem(params ...any) string {
+	item := httpsfv.NewItem(httpsfv.Token("coordinator"))
+	for i := 0; i < len(params); i += 2 {
+		item.Params.Add(params[i].(string), params[i+1])
+	}
+	value, err := httpsfv.Marshal(httpsfv.List{item})
+	if err != nil {
+		panic(fmt.Sprintf("supervisor: %v: %v", params, err))
+	}
+	// The blank after the semicolon is how both RFCs write it; either parses.
+	return strings.ReplaceAll(value, ";", "; ")
+}

@@ -43,6 +43,9 @@ func (c *call) relay(resp *http.Response) {
 	defer relayBuffers.Put(buf)
 	for {
 		n, err := body.Read(buf[:])
+		if c.recording != nil {
+			c.recording.Write(buf[:n])
+		}
 		if err == io.EOF {
 			c.complete(resp.StatusCode)
 		}
@@ -120,6 +123,7 @@ func (c *call) broken(err error) {
 func (c *call) writeHead(resp *http.Response) {
 	h := c.w.Header()
 	StripHopByHop(resp.Header)
+	c.remember(resp)
 	for name, values := range resp.Header {
 		h[name] = values
 	}
@@ -163,12 +167,18 @@ func (c *call) complete(status int) {
 	c.progress.Complete = true
 	now := time.Now()
 	c.bulkhead.poison.absolve(c.r, now)
+	c.keep(now, true)
+	c.judge(status, now)
+	c.giveBack()
+}
+
+// judge tells the breaker of an answer.
+func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
 		outcome = breaker.Failure
 	}
 	c.ticket.Done(now, outcome)
-	c.giveBack()
 }
 
 // giveBack returns slot and lease. It may be called twice.
@@ -218,9 +228,13 @@ func (c *call) end() {
 	}
 	now := time.Now()
 	c.ticket.Done(now, outcome)
+	c.keep(now, false)
 	c.giveBack()
 	c.body.leave(c)
 	b.stats.record(c, now)
+	if c.set.backed != nil {
+		b.lapse.note(c, now)
+	}
 	if c.abort {
 		c.cut()
 	}

@@ -304,7 +304,7 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 // apply changes in place what workers do not see.
 func (b *Bulkhead) apply(c BulkheadConfig) {
 	now := time.Now()
-	b.settings.Store(newSettings(c))
+	b.settings.Store(newSettings(c, b.settings.Load()))
 	b.limiter.Resize(c.Limit, c.Queue)
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)

@@ -36,6 +36,8 @@ type BulkheadStatus struct {
 
 	Breaker BreakerStatus `json:"breaker"`
 
+	Fallback *FallbackStatus `json:"fallback,omitempty"` // nil: FALLBACK=none
+
 	Drill DrillMode `json:"drill,omitempty"` // that is played on it
 
 	RequestsPerSecond float64        `json:"requests_per_second"`

@@ -339,6 +339,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 						b.logFailures(s.log, now)
 						b.logBreaker(s.log, now)
 						b.logPoison(s.log)
+						b.logFallback(s.log, now)
 					}
 				}
 			}

@@ -306,9 +306,24 @@ func (h history) outage(t *testing.T, stack *demo.Stack, first shown) {
 	}
 	<-legacy.Exited()
 	h.reload()
-	h.until("that there are none", func(s shown) bool { return s.Problem != "" && len(s.Orders) == 0 })
+	stale := h.until("the orders as they were", func(s shown) bool { return s.Kind == "stale" && slices.Equal(s.Orders, first.Orders) })
+	if !strings.Contains(stale.Banner, "These are your orders as they were ") || stale.Problem != "" {
+		t.Errorf("%+v", stale)
+	}
+	// What this user has not looked at before, and another user, get nothing.
+	h.press("Older orders")
+	h.until("the second page, seen before", func(s shown) bool { return s.Kind == "stale" && s.Where == "Page 2 of 3" })
+	h.press("Older orders")
+	h.until("that there is no third page", func(s shown) bool { return s.Problem != "" && len(s.Orders) == 0 && s.Banner == "" })
+	h.choose("user", demo.Username(1))
+	none := h.until("that there are none for another", func(s shown) bool { return s.Problem != "" && len(s.Orders) == 0 })
+	if !strings.Contains(none.Problem, "Reason: ") || !slices.Contains(none.Buttons, "Try again") {
+		t.Errorf("%+v", none)
+	}
+	h.choose("user", demo.Username(0))
+	h.until("the first user's again", func(s shown) bool { return s.Kind == "stale" && slices.Equal(s.Orders, first.Orders) })
 	h.choose("source", "vendor")
-	h.until("the vendor's, unhurt", func(s shown) bool { return slices.Equal(s.Orders, first.Orders) && s.Problem == "" })
+	h.until("the vendor's, unhurt", func(s shown) bool { return slices.Equal(s.Orders, first.Orders) && s.Banner+s.Problem == "" })
 	h.choose("source", "legacy")
 
 	ctx, stop := context.WithTimeout(t.Context(), pageTime)

@@ -41,6 +41,9 @@ func (p *Pool) whyNone() error {
 			return ErrNoWorker
 		}
 	}
+	if len(p.all) == 0 {
+		return ErrNoWorker
+	}
 	return ErrQuarantined
 }
 

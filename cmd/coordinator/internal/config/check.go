@@ -93,7 +93,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	if len(c.Routes) == 0 && s.fine("ROUTES") {
 		s.fail("ROUTES", "want [METHOD ][HOST]/PREFIX, comma-separated, such as /api/orders/")
 	}
-	s.checkWorker(c.Worker)
+	s.checkWorker(c.Worker, c.Fallback.Always)
 	s.checkStripPrefix(c)
 	if s.fine("QUEUE", "LIMIT", "QUEUE_TIMEOUT", "TIMEOUT") && c.Queue > 0 && c.QueueTimeout > c.Timeout {
 		s.fail("QUEUE_TIMEOUT", "is above %sTIMEOUT=%s, which includes the wait; want at most that", s.prefix, s.effective("TIMEOUT").value)
@@ -104,6 +104,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	if s.fine("SLOW_LOG", "TIMEOUT") && c.SlowLog > c.Timeout {
 		s.warn("SLOW_LOG", "has no effect: %sTIMEOUT=%s comes first", s.prefix, s.effective("TIMEOUT").value)
 	}
+	s.checkFallback(c.Fallback)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}
@@ -167,7 +168,8 @@ func canOpenOnHang(b breaker.Settings, limit int, timeout time.Duration) bool {
 	return waves >= int64(needed)
 }
 
-func (s *scope) checkWorker(w supervisor.WorkerConfig) {
+// checkWorker checks what workers are started with; always says that none are.
+func (s *scope) checkWorker(w supervisor.WorkerConfig, always bool) {
 	if s.fine("WORKER") {
 		switch {
 		case isPath(w.Kind):
@@ -179,7 +181,7 @@ func (s *scope) checkWorker(w supervisor.WorkerConfig) {
 				strings.Join(builtIn, ", "), DidYouMean(Nearest(w.Kind, builtIn)))
 		}
 	}
-	if slices.Contains(builtIn, w.Kind) && w.Backend == "" && s.fine("BACKEND") {
+	if slices.Contains(builtIn, w.Kind) && w.Backend == "" && !always && s.fine("BACKEND") {
 		s.fail("BACKEND", "the %s worker needs it; want an http or https URL, such as http://127.0.0.1:8000", w.Kind)
 	}
 	if adapter := w.Env[ordersAdapter]; adapter != "" && w.Kind == "orders" && !slices.Contains(orders.Adapters(), adapter) {

@@ -17,6 +17,7 @@ import (
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/fallback/stale"
 )
 
 // good is an environment without a mistake; tests change one thing of it.
@@ -114,6 +115,11 @@ func TestDefaults(t *testing.T) {
 			},
 			BreakerMode:   breaker.Auto,
 			BreakerStatus: []int{500, 502, 503, 504},
+			Fallback: supervisor.FallbackConfig{
+				Stale:     stale.Settings{Bytes: 64 << 20, MaxAge: 10 * time.Minute},
+				BackupDir: "/home/op/.local/state/coordinator/backup/orders", BackupMaxAge: 30 * 24 * time.Hour,
+				MaxShare: 1,
+			},
 		}},
 	}
 	if !reflect.DeepEqual(c.Supervisor, want) {

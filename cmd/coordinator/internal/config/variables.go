@@ -89,9 +89,20 @@ type bulkhead struct {
 
 	Path        string     `env:"PATH" envDefault:"strict" oneof:"strict,raw" doc:"raw: dot segments, //, %2f, %5c pass, on routes that own their whole prefix"`
 	CORSOrigins webOrigins `env:"CORS_ORIGINS" envDefault:"none" doc:"origins that may read the answers the coordinator itself makes"`
-	Fallback    fallback   `env:"FALLBACK" envDefault:"none" doc:"answer given in the backend's place; none in this version"`
-	Owner       string     `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
-	Runbook     string     `env:"RUNBOOK" doc:"where to look; shown in the same places"`
+
+	Fallback           fallbackKinds `env:"FALLBACK" envDefault:"none" doc:"answers given in the backend's place: none, or stale, backup in the order to try them"`
+	FallbackMode       string        `env:"FALLBACK_MODE" envDefault:"on-failure" oneof:"on-failure,always" doc:"always: from backup data alone, without a backend or workers, for development"`
+	FallbackMaxShare   ratio         `env:"FALLBACK_MAX_SHARE" envDefault:"1.0" doc:"share of a minute's requests above which metrics and log raise an alert; answers go on"`
+	FallbackMaxFor     spanOrOff     `env:"FALLBACK_MAX_FOR" envDefault:"off" doc:"how long fallbacks may be given before they do"`
+	StaleBytes         size          `env:"STALE_BYTES" envDefault:"64MiB" doc:"memory for earlier answers of the backend"`
+	StaleMaxAge        span          `env:"STALE_MAX_AGE" envDefault:"10m" doc:"how old one may be"`
+	StalePerCredential credentials   `env:"STALE_PER_CREDENTIAL" envDefault:"none" doc:"what tells users apart: Authorization, Cookie, Cookie:NAME for one cookie; without it no answer to a request with credentials is kept"`
+	StaleOn            statuses      `env:"STALE_ON" envDefault:"none" doc:"answers of the backend that a fallback replaces; others only if the earlier one says stale-if-error"`
+	BackupDir          string        `env:"BACKUP_DIR" unset:"STATE_DIR/backup/X" doc:"folder of the prepared answers, one file each"`
+	BackupMaxAge       spanOrOff     `env:"BACKUP_MAX_AGE" envDefault:"720h" doc:"age of a prepared answer that check warns of"`
+
+	Owner   string `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
+	Runbook string `env:"RUNBOOK" doc:"where to look; shown in the same places"`
 }
 
 // A Variable is what there is to know of one variable before it is set.

@@ -32,13 +32,19 @@ var bulkheads = []bulkhead{
 	{name: "catalog", kind: Catalog, route: catalogRoot, owner: "Team Catalog", timeout: Timeout, workers: 2},
 	{name: "payments", kind: Payments, route: paymentsRoot, owner: "Team Payments", timeout: 5 * time.Second, workers: 2},
 	{name: "history", kind: Orders, route: historyRoute, owner: "Team Orders", timeout: Timeout, workers: 1, more: `
-WORKER=orders`},
+WORKER=orders` + standIn},
 	{name: "history-vendor", kind: OrdersVendor, route: "/vendor" + historyRoute, owner: "Team Orders", timeout: Timeout, workers: 1, more: `
 WORKER=orders
 ENV_ORDERS_ADAPTER=vendor
-STRIP_PREFIX=/vendor`},
-	{name: "page", kind: Page, route: pageRoot, owner: "Team Shop", timeout: Timeout, workers: 1},
+STRIP_PREFIX=/vendor` + standIn},
+	{name: "page", kind: Page, route: pageRoot, owner: "Team Shop", timeout: Timeout, workers: 1, more: `
+FALLBACK=stale`},
 }
+
+// standIn has the order history answered from what each user saw before.
+const standIn = `
+FALLBACK=stale
+STALE_PER_CREDENTIAL=Cookie:` + SessionCookie
 
 const historyRoute = "/orders/order_history/"
 

@@ -1,0 +1,48 @@
+package supervisor
+
+import (
+	"net/http"
+	"time"
+
+	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/supervisor/fallback/stale"
+)
+
+// remember begins to record the answer that is about to be relayed, if it may
+// stand in for a later one; or has the store forget what a write has changed,
+// before its client can ask for it again.
+func (c *call) remember(resp *http.Response) {
+	f := c.set.backed
+	if f == nil || f.stale == nil {
+		return
+	}
+	now := time.Now()
+	if !SafeMethod(c.r.Method) {
+		f.stale.Invalidate(c.r, resp.StatusCode, resp.Header, now)
+		return
+	}
+	_, framed := resp.Body.(*ipc.Body) // an answer that a handler wrote by hand may have no end of its own
+	if c.r.Method != http.MethodGet || !c.readsOnly() || !framed || isEventStream(resp.Header) {
+		return
+	}
+	recording, why := f.stale.Record(c.r, resp.StatusCode, resp.Header, now)
+	c.recording = recording
+	c.notKept(why)
+}
+
+// keep ends a recording. It may be called twice: the first one counts.
+func (c *call) keep(now time.Time, whole bool) {
+	if c.recording == nil {
+		return
+	}
+	why := c.recording.Done(now, whole)
+	c.recording = nil
+	c.notKept(why)
+}
+
+// notKept counts an answer that will not stand in.
+func (c *call) notKept(why stale.Why) {
+	if why != "" {
+		c.bulkhead.stats.metrics.notKept[why].Inc()
+	}
+}
