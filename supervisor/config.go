@@ -92,7 +92,7 @@ type Route struct {
 
 // WorkerConfig is what the workers of a bulkhead are started with.
 type WorkerConfig struct {
-	Kind            string // built-in kind ("proxy"), or the path of a worker binary
+	Kind            string // built-in kind ("proxy", "orders"), or the path of a worker binary
 	Backend         string // URL
 	StripPrefix     string
 	PreserveHost    bool   // BULKHEAD_X_HOST_HEADER=preserve

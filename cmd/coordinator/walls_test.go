@@ -88,6 +88,16 @@ var walls = []wall{
 		because: "a process and the operating system; what it is used for is not its subject",
 		crossed: [2]string{"./ipc/process", "github.com/hashicorp/go-hclog"}},
 
+	{from: "./ipc/target", only: []string{"std", "./ipc/backend"},
+		because: "where a backend is and how to get there; what is said to it is not its subject",
+		crossed: [2]string{"./ipc/target", "./ipc"}},
+	{from: "./workers/orders", never: []string{"./workers/..."},
+		because: "workers share what is in ipc, and know nothing of each other",
+		crossed: [2]string{"./workers/orders", "./workers/proxy"}},
+	{from: "./workers/proxy", never: []string{"./workers/..."},
+		because: "workers share what is in ipc, and know nothing of each other",
+		crossed: [2]string{"./workers/proxy", "./workers/orders"}},
+
 	// One home for each heavy dependency.
 	{except: []string{"./ipc", "./deploy/bench/peers/goplugin"}, never: []string{"github.com/hashicorp/go-plugin/..."},
 		because: "go-plugin's traps are known and walled in, in ipc alone",

@@ -46,7 +46,7 @@ type global struct {
 // another variable.
 type bulkhead struct {
 	Routes      routes  `env:"ROUTES" unset:"required" doc:"/api/orders/, GET shop.example/api/v2/orders: method and host optional, longest prefix wins"`
-	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind, or path of a worker binary"`
+	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind (proxy, orders), or path of a worker binary"`
 	Backend     backend `env:"BACKEND" doc:"URL the worker calls; its path is put before the request's"`
 	StripPrefix string  `env:"STRIP_PREFIX" doc:"taken off the path first"`
 	HostHeader  string  `env:"HOST_HEADER" envDefault:"backend" oneof:"backend,preserve" doc:"the Host that the backend sees"`
