@@ -44,7 +44,7 @@ type Question struct {
 }
 
 // Advise answers a Question. The same question gets the same answer. It computes
-// for some tenths of a second where holding times are far from exponential, or a
+// for a second or a few where holding times are far from exponential, or a
 // trace is replayed.
 func Advise(q Question) Report {
 	q.Objective = q.Objective.orDefault()
@@ -78,7 +78,7 @@ func Advise(q Question) Report {
 }
 
 // Predict is the prediction alone, without the search for what to recommend: some
-// hundredths of a second at most, unless a trace is replayed.
+// tenths of a second at most, and far less where a formula will do.
 func Predict(q Question) Prediction {
 	s := q.Present.Setting
 	if q.WhatIf.Limit > 0 {
@@ -121,7 +121,7 @@ func (a *advice) recommend() {
 
 func (a *advice) searchArrivals() int {
 	// A share can only be told from its objective by some tens of refusals.
-	return int(min(max(50/a.Objective.Refused, roughArrivals), simulatedArrivals))
+	return int(min(max(50/a.Objective.Refused, roughArrivals), searchedArrivals))
 }
 
 // limitAt is the limit for a load that is so many times the present one. The

@@ -136,14 +136,14 @@ func (s Scalability) Peak() float64 {
 	return math.Sqrt(max(1-s.Alpha, 0) / s.Beta)
 }
 
-// bisect is the least x from low to high for which enough is true, to the
-// precision of a float64, where enough is false below it and true above.
+// bisect is the least x from low to high, neither below 0, for which enough is
+// true, to a relative 1e-10, where enough is false below it and true above.
 func bisect(low, high float64, enough func(float64) bool) float64 {
 	for range 100 {
-		middle := low + (high-low)/2
-		if middle <= low || middle >= high {
+		if high-low <= 1e-10*high {
 			break
 		}
+		middle := low + (high-low)/2
 		if enough(middle) {
 			high = middle
 		} else {

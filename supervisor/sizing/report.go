@@ -106,10 +106,10 @@ const fewArrivals = 1000
 func (a *advice) remark(predicted Prediction) {
 	e := a.Evidence
 	if e.Arrivals < fewArrivals {
-		a.note(LittleEvidence, "only %d arrivals in %v: the figures are rough", e.Arrivals, e.Window.Round(time.Second))
+		a.note(LittleEvidence, "only %d arrivals in %.0f s: the figures are rough", e.Arrivals, e.Window.Seconds())
 	}
 	if e.Left > 0 {
-		a.note(BreakerTimeLeft, "%v with a breaker that was not closed are left out", e.Left.Round(time.Second))
+		a.note(BreakerTimeLeft, "%.0f s with a breaker that was not closed are left out", e.Left.Seconds())
 	}
 	if !e.Poisson() {
 		a.note(NotPoisson, "arrivals are not Poisson: the gaps between them have a squared coefficient of variation of %.2f, "+

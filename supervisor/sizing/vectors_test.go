@@ -186,8 +186,8 @@ func TestMMcKDContainsTheClassics(t *testing.T) {
 }
 
 func TestMMcKDAddsUp(t *testing.T) {
-	for _, c := range []int{1, 2, 8, 64, 1000} {
-		for _, queue := range []int{1, 4, 32, 2000} {
+	for _, c := range []int{1, 2, 8, 400} {
+		for _, queue := range []int{1, 4, 32, 500} {
 			for _, timeout := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 5 * time.Second, time.Hour} {
 				for _, u := range []float64{0.01, 0.5, 0.9, 1, 1.1, 3, 50} {
 					l := sizing.Load{Rate: u * float64(c) / 0.05, Holding: 50 * time.Millisecond, SCV: 1}

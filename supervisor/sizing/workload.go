@@ -16,13 +16,15 @@ type workload struct {
 	trace []Visit // recorded; nil: Poisson arrivals
 }
 
-// How many arrivals are simulated. A share of 0.1 % of them is off by some 10 %
-// then; simulations of one workload share their arrivals, so that differences of
-// settings are not differences of chance.
+// How many arrivals are simulated. Long holding times make for few and long
+// crowds, so it takes a million for a p99 that chance moves by some 5 % only. All
+// simulations of one workload share their arrivals: differences of settings are
+// not differences of chance.
 const (
-	simulatedArrivals = 300_000
-	roughArrivals     = 60_000 // for curves and searches
-	mostArrivals      = 2_000_000
+	simulatedArrivals = 1_000_000
+	searchedArrivals  = 300_000 // at most, for each step of a search
+	roughArrivals     = 60_000  // for curves, and for steps that need no more
+	mostRunIn         = 500_000
 )
 
 // exact reports whether MMcKD or ErlangB say all there is: no line, or holding
@@ -49,7 +51,7 @@ func (w workload) simulate(s Setting, arrivals int) Prediction {
 	sim := NewSimulator(s)
 	longest := w.shape.scaled(w.Holding)
 	// The house is full of those who came lately, as far back as the longest stay.
-	runIn := arrivals/10 + int(min(3*longest[len(longest)-1].At.Seconds()*w.Rate, mostArrivals/4))
+	runIn := arrivals/10 + int(min(3*longest[len(longest)-1].At.Seconds()*w.Rate, mostRunIn))
 	stay := newSampler(longest)
 	rng := rand.New(rand.NewPCG(20170608, 2))
 	at := 0.0
