@@ -40,10 +40,10 @@ func TestFalseTripsBoundTheBreaker(t *testing.T) {
 	}{
 		{sizing.BreakerSetting{Window: 10 * time.Second, MinCalls: 20, FailureRatio: 0.5, OpenFor: time.Second}, 10, 0.35},
 		{sizing.BreakerSetting{Window: 10 * time.Second, MinCalls: 5, FailureRatio: 0.5, OpenFor: time.Second}, 1, 0.1},
-		{sizing.BreakerSetting{Window: 10 * time.Second, MinCalls: 10, FailureRatio: 0.3, OpenFor: time.Second}, 5, 0.1},
+		{sizing.BreakerSetting{Window: 10 * time.Second, MinCalls: 10, FailureRatio: 0.3, OpenFor: time.Second}, 5, 0.13},
 		{sizing.BreakerSetting{Window: 10 * time.Second, MinCalls: 4, FailureRatio: 1, OpenFor: time.Second}, 20, 0.2},
 	} {
-		want := trips(c.b, c.rate, c.share, 1_000_000)
+		want := trips(c.b, c.rate, c.share, 250_000)
 		got := c.b.FalseTrips(c.rate, c.share)
 		// A new window is a risk of its own, which comes with each trip of this test.
 		bound := got.PerHour * (1 + got.AfterRestart) / max(1-got.AfterRestart, 0.1)

@@ -186,7 +186,7 @@ func TestPredictionsAgainstSimulation(t *testing.T) {
 		// So many that what chance does to the evidence is not taken for the model's error.
 		evidence := sizing.EvidenceOf(slices.Collect(arrivals(200_000, 3, poissonGap(100), hold)))
 		for _, s := range []sizing.Setting{settings[1], settings[3]} {
-			for _, u := range []float64{0.5, 1, 1.5} {
+			for _, u := range []float64{0.5, 1.5} {
 				rate := u * float64(s.Limit) / 0.05
 				got := sizing.Predict(sizing.Question{
 					Evidence: evidence, Present: sizing.Present{Setting: s},
