@@ -92,7 +92,7 @@ type Route struct {
 
 // WorkerConfig is what the workers of a bulkhead are started with.
 type WorkerConfig struct {
-	Kind            string // built-in kind ("proxy"), or the path of a worker binary
+	Kind            string // built-in kind ("proxy", "orders"), or the path of a worker binary
 	Backend         string // URL
 	StripPrefix     string
 	PreserveHost    bool   // BULKHEAD_X_HOST_HEADER=preserve
@@ -103,7 +103,7 @@ type WorkerConfig struct {
 	BackendConnAge  time.Duration
 	Env             map[string]string // BULKHEAD_X_ENV_FOO=v: FOO=v
 	EnvFiles        map[string]string // BULKHEAD_X_ENV_FOO_FILE=path: FOO=content, read at each start
-	CPUs            int               // GOMAXPROCS; 0: what the worker's runtime finds
+	CPUs            int               // GOMAXPROCS; 0: those of the supervisor, shared out over Workers
 	Memory          int64             // bytes, beyond which it is killed; 0: no limit
 	MemoryRequired  bool              // by the kernel, or nothing starts
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,19 +94,22 @@ func TestGreedyWorkerIsKilledAlone(t *testing.T) {
 }
 
 func TestWorkersAreToldTheirLimits(t *testing.T) {
+	cpus := runtime.GOMAXPROCS(0)
+	shared := strconv.Itoa((cpus + 1) / 2)
 	r := start(t, []supervisor.BulkheadConfig{
-		bulkhead("none"),
+		bulkhead("none", func(c *supervisor.BulkheadConfig) { c.Workers = 2 }),
+		bulkhead("many", func(c *supervisor.BulkheadConfig) { c.Workers = cpus + 1 }),
 		bulkhead("hard", func(c *supervisor.BulkheadConfig) {
 			c.Worker.Memory, c.Recycle.Memory, c.Worker.CPUs = 1000<<20, 500<<20, 3
 		}),
-		bulkhead("soft", func(c *supervisor.BulkheadConfig) { c.Recycle.Memory = 500 << 20 }),
+		bulkhead("soft", func(c *supervisor.BulkheadConfig) { c.Workers, c.Recycle.Memory = 2, 500<<20 }),
 		bulkhead("own", func(c *supervisor.BulkheadConfig) {
 			c.Worker.Memory, c.Worker.CPUs = 1000<<20, 3
 			c.Worker.Env["GOMEMLIMIT"], c.Worker.Env["GOMAXPROCS"] = "123MiB", "1"
 		}),
 	})
 	for _, test := range []struct{ name, memory, cpus string }{
-		{"none", "", ""}, {"hard", "943718400", "3"}, {"soft", "471859200", ""}, {"own", "123MiB", "1"},
+		{"none", "", shared}, {"many", "", "1"}, {"hard", "943718400", "3"}, {"soft", "471859200", shared}, {"own", "123MiB", "1"},
 	} {
 		_, memory := r.get("/" + test.name + "/env?key=GOMEMLIMIT")
 		_, cpus := r.get("/" + test.name + "/env?key=GOMAXPROCS")

@@ -1,5 +1,11 @@
 package supervisor
 
+import "time"
+
+// FlushWithin sets how long the last bytes of an answer may take. It is for before
+// the first request.
+func FlushWithin(s *Supervisor, d time.Duration) { s.front.flushWithin = d }
+
 // Waiting is how many calls share the reload that has not begun yet.
 func Waiting(s *Supervisor) int {
 	s.reloads.mu.Lock()

@@ -59,13 +59,12 @@ func whyOf(err error) string {
 	return strings.ToValidUTF8(text[:min(len(text), failureText)], "")
 }
 
-// logFailures writes a line for each reason that is due. It belongs to the
-// supervisor's watch.
-func (b *Bulkhead) logFailures(log hclog.Logger, now time.Time) {
+// logFailures writes a line for each reason whose last one is that old at least.
+func (b *Bulkhead) logFailures(log hclog.Logger, now time.Time, old time.Duration) {
 	b.failures.mu.Lock()
 	defer b.failures.mu.Unlock()
 	for reason, of := range b.failures.by {
-		if of.calls == 0 || now.Sub(of.logged) < failureEvery {
+		if of.calls == 0 || now.Sub(of.logged) < old {
 			continue
 		}
 		log.Warn("backend failed", "bulkhead", b.settings.Load().Name, "reason", string(reason),

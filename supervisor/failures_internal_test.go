@@ -18,9 +18,10 @@ func TestFailuresInTheLog(t *testing.T) {
 	b.settings.Store(newSettings(BulkheadConfig{Name: "orders"}, nil))
 	var text bytes.Buffer
 	log := hclog.New(&hclog.LoggerOptions{Output: &text, JSONFormat: true})
+	old := failureEvery
 	lines := func(at time.Time) []string {
 		text.Reset()
-		b.logFailures(log, at)
+		b.logFailures(log, at, old)
 		return strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 	}
 	fail := func(reason Reason, why, id string) {
@@ -46,5 +47,13 @@ func TestFailuresInTheLog(t *testing.T) {
 	}
 	if got := lines(now.Add(time.Hour)); got[0] != "" {
 		t.Errorf("told twice: %q", got)
+	}
+	fail(ReasonBackendTLS, "last words", "r5")
+	if got := lines(now.Add(failureEvery)); got[0] != "" {
+		t.Errorf("told too early: %q", got)
+	}
+	old = 0 // as at the end
+	if got := lines(now.Add(failureEvery)); !strings.Contains(got[0], "last words") {
+		t.Errorf("the end tells %q", got)
 	}
 }

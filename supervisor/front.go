@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,8 @@ type front struct {
 	trusted  atomic.Pointer[TrustedProxies]
 	stats    *bulkheadStats // of requests that reach no bulkhead
 	stopping atomic.Bool
+
+	flushWithin time.Duration // 0: the constant
 }
 
 // table is a router with the bulkheads it leads to, replaced as a whole.
@@ -33,11 +36,29 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := f.ids.Of(r.Header) // behind Route, which counts the fields that the client sent
 	if refusal != nil {
 		f.refuse(w, r, id, t, refusal)
+		f.boundFlush(w)
 		return
 	}
 	f.trusted.Load().Forward(r)
 	StripHopByHop(r.Header)
 	t.bulkheads[route.To].ServeHTTP(w, r)
+	f.boundFlush(w)
+}
+
+// flushWithin is how long net/http may take to send what is left of an answer when
+// its handler is done, a few KiB at most. Nobody watches the call any more, and a
+// client that reads nothing would keep its connection, and a drain, for as long as
+// it likes. It is what the pace leaves a client that takes nothing at the most.
+const flushWithin = paceGrace + paceCredit
+
+// boundFlush bounds that. For the next request on the connection net/http lifts
+// the bound.
+func (f *front) boundFlush(w http.ResponseWriter) {
+	within := cmp.Or(f.flushWithin, flushWithin)
+	if f.stopping.Load() {
+		within = min(within, paceGrace)
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(within))
 }
 
 var connectionClose = []string{"close"}
@@ -49,6 +70,7 @@ func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *tab
 	}
 	if cors := t.corsOf(r, refusal); cors != nil {
 		if cors.Preflight(w, r) {
+			f.count(http.StatusNoContent, refusal.Reason, begun)
 			return
 		}
 		cors.Allow(w.Header(), r.Header)
@@ -58,9 +80,14 @@ func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *tab
 		status = refusal.Reason.Status()
 	}
 	p := Problem{Reason: refusal.Reason, Outcome: OutcomeRefused, Status: status, Detail: refusal.Detail, RequestID: id}
-	f.stats.metrics.request(status, OutcomeRefused).Inc()
-	f.stats.metrics.refused[reasonIndex[refusal.Reason]].Inc()
 	p.ServeHTTP(w, r)
+	f.count(status, refusal.Reason, begun)
+}
+
+// count counts a request that reached no bulkhead.
+func (f *front) count(status int, reason Reason, begun time.Time) {
+	f.stats.metrics.request(status, OutcomeRefused).Inc()
+	f.stats.metrics.refused[reasonIndex[reason]].Inc()
 	f.stats.metrics.duration.Observe(time.Since(begun).Seconds())
 }
 

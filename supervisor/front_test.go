@@ -165,6 +165,10 @@ func TestPreflightThatCannotBeForwarded(t *testing.T) {
 	if resp, _ := r.do("OPTIONS", "/getonly", nil, fields...); resp.StatusCode != 204 || resp.Header.Get("Access-Control-Allow-Origin") != "https://shop.example" {
 		t.Errorf("no route for OPTIONS: %v", resp)
 	}
+	if all := scrape(t, r.socket); !strings.Contains(all, `coordinator_requests_total{bulkhead="none",code="204",outcome="refused"} 1`) ||
+		!strings.Contains(all, `coordinator_refused_total{bulkhead="none",reason="no_route"} 1`) {
+		t.Error("the preflight is not counted")
+	}
 	r.Drain(t.Context(), "a")
 	if resp, _ := r.do("OPTIONS", "/a", nil, fields...); resp.StatusCode != 204 {
 		t.Errorf("bulkhead drained: %v", resp)

@@ -336,7 +336,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 				for _, b := range s.bulkheads() {
 					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
 					if n%5 == 0 {
-						b.logFailures(s.log, now)
+						b.logFailures(s.log, now, failureEvery)
 						b.logBreaker(s.log, now)
 						b.logPoison(s.log)
 						b.logFallback(s.log, now)
@@ -394,6 +394,9 @@ func (s *Supervisor) stop(hard context.Context) {
 	}
 	pools.Wait()
 	s.retiring.Wait()
+	for _, b := range s.bulkheads() {
+		b.logFailures(s.log, time.Now(), 0)
+	}
 	s.log.Info("stopped")
 }
 

@@ -45,6 +45,7 @@ func (c *runCommand) Run(t *terminal) (err error) {
 	if err != nil {
 		return err
 	}
+	reserveHeadroom(supervisorHeadroom)
 	log, sink := logs.New(t.stderr, found.LogLevel, found.LogFormat)
 	err = serve(t, found.Supervisor, log, sink, c, from)
 	last, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -80,6 +80,22 @@ func (a *ask) take() error {
 	return nil
 }
 
+// bodyRoom is how much of a body must be free to go for a connection to suit it,
+// in bytes: what a frame holds, and a quarter of what a peer that says nothing
+// takes (RFC 9113 section 6.9.2).
+const bodyRoom = 16 << 10
+
+// room is how much of the connection's window the request is to find.
+func (a *ask) room() int64 {
+	switch {
+	case a.body == nil && a.inline == nil:
+		return 0
+	case a.length < 0:
+		return bodyRoom
+	}
+	return min(a.length, bodyRoom)
+}
+
 // spill makes a body at hand one to be copied: there is no room to send it with
 // the head.
 func (a *ask) spill() {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"commerce.example/coordinator/ipc/backend"
@@ -109,5 +110,77 @@ func TestResolverHangs(t *testing.T) {
 	time.AfterFunc(20*time.Millisecond, func() { leave(gone) })
 	if _, _, err := run(tr, newRequest(t, named, "GET", "/", nil).WithContext(ctx)); !errors.Is(err, gone) {
 		t.Error(err)
+	}
+}
+
+func TestDialFaults(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	nobody := &rawBackend{addr: l.Addr().String()}
+	rep := newReporter(t.Context())
+	_, _, err = run(newTransport(t), newRequest(t, nobody, "GET", "/", nil).WithContext(rep))
+	wantFault(t, err, exchange.BackendRefused, exchange.Taken)
+	if got := rep.story(); got != "attach detach" {
+		t.Errorf("the exchange was told %q", got)
+	}
+
+	tr := &backend.Transport{Lookup: func(context.Context, string) ([]netip.Addr, error) {
+		return nil, errors.New("no such host")
+	}}
+	req := newRequest(t, &rawBackend{addr: "legacy.example:80"}, "GET", "/", nil)
+	_, _, err = run(tr, req)
+	wantFault(t, err, exchange.BackendUnreachable, exchange.Taken)
+
+	hang := func(ctx context.Context, _ string) ([]netip.Addr, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	synctest.Test(t, func(t *testing.T) {
+		tr := &backend.Transport{Lookup: hang}
+		_, err := tr.RoundTrip(req.WithContext(t.Context()))
+		wantFault(t, err, exchange.BackendUnreachable, exchange.Taken)
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err = tr.RoundTrip(req.WithContext(ctx))
+		wantFault(t, err, exchange.BackendTimeout, exchange.Taken)
+
+		rep := newReporter(context.Background())
+		time.AfterFunc(time.Second, rep.cancel)
+		_, err = tr.RoundTrip(req.WithContext(rep))
+		wantFault(t, err, exchange.ClientGone, exchange.Taken)
+	})
+}
+
+func TestLastGoodAddress(t *testing.T) {
+	b := serve(t, always(ok))
+	host, port, _ := net.SplitHostPort(b.addr)
+	good := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr(host)}
+	fails := false
+	tr := &backend.Transport{ConnMaxAge: time.Nanosecond, Lookup: func(context.Context, string) ([]netip.Addr, error) {
+		if fails {
+			return nil, errors.New("SERVFAIL")
+		}
+		return good, nil
+	}}
+	defer tr.Close()
+	named := &rawBackend{addr: "legacy.example:" + port}
+	for range 2 {
+		if _, body, err := get(t, tr, named); err != nil || body != "ok" {
+			t.Fatal(body, err)
+		}
+		backend.ForgetNames(tr)
+		fails = true
+	}
+}
+
+func TestSystemResolver(t *testing.T) {
+	b := serve(t, always(ok))
+	_, port, _ := net.SplitHostPort(b.addr)
+	req := newRequest(t, &rawBackend{addr: "localhost:" + port}, "GET", "/", nil)
+	if _, body, err := run(newTransport(t), req); err != nil || body != "ok" {
+		t.Fatal(body, err)
 	}
 }

@@ -54,6 +54,18 @@
 // back ([exchange.Retractor]), and whoever makes repeats may make one. This package
 // makes none.
 //
+// # Which connection
+//
+// One with a place and, for a request with a body, with 16 KiB of room in the
+// window that all its streams share (or as much as the body is long): a body that
+// the backend does not read may have used that up, and would hold up all that
+// follow it until its own time ends (RFC 9113 section 5.2.1 leaves it to the
+// receiver to prevent that). For want of room up to four connections to an origin
+// are dialled, and then the widest serves; for want of places as many as the
+// requests in flight take. Who waits for a dial takes a place or room that gets
+// free meanwhile. A connection past its age serves until its successor stands,
+// and goes on while none can be had.
+//
 // # What an answer must be
 //
 // One framing or none. Two Content-Lengths (equal ones too), Content-Length with

@@ -1,19 +1,14 @@
 package backend_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"commerce.example/coordinator/ipc/backend"
@@ -165,15 +160,6 @@ func TestFewLieIdle(t *testing.T) {
 	}
 	if n := b.conns.Load(); n != 4 {
 		t.Errorf("%d connections, want 3 and 1", n)
-	}
-}
-
-func TestSystemResolver(t *testing.T) {
-	b := serve(t, always(ok))
-	_, port, _ := net.SplitHostPort(b.addr)
-	req := newRequest(t, &rawBackend{addr: "localhost:" + port}, "GET", "/", nil)
-	if _, body, err := run(newTransport(t), req); err != nil || body != "ok" {
-		t.Fatal(body, err)
 	}
 }
 
@@ -351,209 +337,5 @@ func TestExpectContinue(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
-	}
-}
-
-func TestDialFaults(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	nobody := &rawBackend{addr: l.Addr().String()}
-	rep := newReporter(t.Context())
-	_, _, err = run(newTransport(t), newRequest(t, nobody, "GET", "/", nil).WithContext(rep))
-	wantFault(t, err, exchange.BackendRefused, exchange.Taken)
-	if got := rep.story(); got != "attach detach" {
-		t.Errorf("the exchange was told %q", got)
-	}
-
-	tr := &backend.Transport{Lookup: func(context.Context, string) ([]netip.Addr, error) {
-		return nil, errors.New("no such host")
-	}}
-	req := newRequest(t, &rawBackend{addr: "legacy.example:80"}, "GET", "/", nil)
-	_, _, err = run(tr, req)
-	wantFault(t, err, exchange.BackendUnreachable, exchange.Taken)
-
-	hang := func(ctx context.Context, _ string) ([]netip.Addr, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	synctest.Test(t, func(t *testing.T) {
-		tr := &backend.Transport{Lookup: hang}
-		_, err := tr.RoundTrip(req.WithContext(t.Context()))
-		wantFault(t, err, exchange.BackendUnreachable, exchange.Taken)
-		ctx, stop := context.WithTimeout(t.Context(), time.Second)
-		defer stop()
-		_, err = tr.RoundTrip(req.WithContext(ctx))
-		wantFault(t, err, exchange.BackendTimeout, exchange.Taken)
-
-		rep := newReporter(context.Background())
-		time.AfterFunc(time.Second, rep.cancel)
-		_, err = tr.RoundTrip(req.WithContext(rep))
-		wantFault(t, err, exchange.ClientGone, exchange.Taken)
-	})
-}
-
-func TestLastGoodAddress(t *testing.T) {
-	b := serve(t, always(ok))
-	host, port, _ := net.SplitHostPort(b.addr)
-	good := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr(host)}
-	fails := false
-	tr := &backend.Transport{ConnMaxAge: time.Nanosecond, Lookup: func(context.Context, string) ([]netip.Addr, error) {
-		if fails {
-			return nil, errors.New("SERVFAIL")
-		}
-		return good, nil
-	}}
-	defer tr.Close()
-	named := &rawBackend{addr: "legacy.example:" + port}
-	for range 2 {
-		if _, body, err := get(t, tr, named); err != nil || body != "ok" {
-			t.Fatal(body, err)
-		}
-		backend.ForgetNames(tr)
-		fails = true
-	}
-}
-
-func TestDeadlineAndCancel(t *testing.T) {
-	noLeak(t)
-	b := serve(t, func(p *peer) { p.head(); p.head() })
-	tr := newTransport(t)
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer stop()
-	_, err := tr.RoundTrip(newRequest(t, b, "GET", "/", nil).WithContext(ctx))
-	wantFault(t, err, exchange.BackendTimeout, exchange.Sent)
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-
-	cause := errors.New("drained")
-	ctx2, cancel := context.WithCancelCause(t.Context())
-	go cancel(cause)
-	_, err = tr.RoundTrip(newRequest(t, b, "GET", "/", nil).WithContext(ctx2))
-	if !errors.Is(err, cause) || exchange.FaultOf(err) != exchange.ClientGone {
-		t.Error(err)
-	}
-
-	rep := newReporter(t.Context())
-	rep.cancel()
-	_, err = tr.RoundTrip(newRequest(t, b, "GET", "/", nil).WithContext(rep))
-	wantFault(t, err, exchange.ClientGone, exchange.Taken)
-}
-
-// The body fails when the answer has begun: what follows is not to be trusted.
-func TestBodyFailsBehindTheHead(t *testing.T) {
-	noLeak(t)
-	b := serve(t, func(p *peer) {
-		p.head()
-		p.say("HTTP/1.1 200 OK\r\n\r\nbegun")
-		io.Copy(io.Discard, p.r)
-	})
-	body, feed := io.Pipe()
-	resp, err := newTransport(t).RoundTrip(newRequest(t, b, "POST", "/", body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	gone := errors.New("the caller's wire broke")
-	feed.CloseWithError(gone)
-	_, err = io.ReadAll(resp.Body)
-	wantFault(t, err, exchange.ClientGone, exchange.Answered)
-	if !errors.Is(err, gone) {
-		t.Error(err)
-	}
-}
-
-func TestCloseEndsABodyUnread(t *testing.T) {
-	noLeak(t)
-	ended := make(chan struct{}, 1)
-	b := serve(t, func(p *peer) {
-		p.head()
-		p.say("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
-		p.head()
-		ended <- struct{}{}
-	})
-	resp, err := newTransport(t).RoundTrip(newRequest(t, b, "GET", "/", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	<-ended
-	if _, err := resp.Body.Read(make([]byte, 1)); err == nil || err == io.EOF {
-		t.Errorf("read after Close: %v", err)
-	}
-}
-
-func TestClose(t *testing.T) {
-	noLeak(t)
-	b := serve(t, func(p *peer) { p.head(); p.head() })
-	tr := &backend.Transport{}
-	rep := newReporter(t.Context())
-	failed := make(chan error)
-	go func() {
-		_, err := tr.RoundTrip(newRequest(t, b, "GET", "/", nil).WithContext(rep))
-		failed <- err
-	}()
-	eventually(t, "the request to be sent", func() bool { return strings.Contains(rep.story(), "sent") })
-	if err := tr.Close(); err != nil {
-		t.Fatal(err)
-	}
-	wantFault(t, <-failed, exchange.BackendReset, exchange.Sent)
-	_, _, err := get(t, tr, b)
-	wantFault(t, err, exchange.BackendUnreachable, exchange.Taken)
-}
-
-// Every answer names its request. Exchanges that are cancelled at random moments
-// must never hand their connection, and so their answer, to another one.
-func TestCancelNeverTaintsReuse(t *testing.T) {
-	noLeak(t)
-	b := serve(t, func(p *peer) {
-		for {
-			req, _, err := p.request()
-			if err != nil {
-				return
-			}
-			p.say(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(req.URL.Path), req.URL.Path))
-		}
-	})
-	tr := newTransport(t)
-	var wg sync.WaitGroup
-	var whole, cut atomic.Int64
-	for worker := range 8 {
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(1, uint64(worker)))
-			for i := range 150 {
-				path := fmt.Sprintf("/%d/%d", worker, i)
-				var body io.Reader
-				if i%3 == 0 {
-					body = io.MultiReader(strings.NewReader("some body"))
-				}
-				req, _ := http.NewRequest("POST", "http://"+b.addr+path, body)
-				var cancelling sync.WaitGroup
-				if i%2 == 0 {
-					rep := newReporter(context.Background())
-					req = req.WithContext(rep)
-					wait := time.Duration(rng.IntN(300)) * time.Microsecond
-					cancelling.Go(func() { <-time.After(wait); rep.cancel() })
-				}
-				_, got, err := run(tr, req)
-				cancelling.Wait()
-				switch {
-				case err == nil && got == path:
-					whole.Add(1)
-				case err != nil && i%2 == 0 && errors.Is(err, context.Canceled):
-					cut.Add(1)
-				default:
-					t.Errorf("%s: got %q, %v", path, got, err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	t.Logf("%d whole, %d cancelled, %d connections", whole.Load(), cut.Load(), b.conns.Load())
-	if whole.Load() == 0 || cut.Load() == 0 {
-		t.Error("the hammer missed one of its cases")
 	}
 }

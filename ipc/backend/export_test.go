@@ -12,6 +12,17 @@ func ForgetNames(t *Transport) {
 	}
 }
 
+// Turn is the lock of who writes.
+type Turn struct{ t turn }
+
+func NewTurn() *Turn { return &Turn{newTurn()} }
+
+func (t *Turn) LockUnless(wake <-chan struct{}, over func() bool) bool {
+	return t.t.lockUnless(wake, over)
+}
+
+func (t *Turn) Unlock() { t.t.unlock() }
+
 // Draining tells whether an HTTP/2 connection takes no more streams.
 func Draining(t *Transport) bool {
 	t.muxes.mu.Lock()

@@ -3,7 +3,9 @@ package backend_test
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -27,17 +29,24 @@ type framed struct {
 func frames(t testing.TB, settings []http2.Setting, script func(f *framed)) *rawBackend {
 	t.Helper()
 	return serve(t, func(p *peer) {
-		preface := make([]byte, len(http2.ClientPreface))
-		if _, err := io.ReadFull(p.r, preface); err != nil || string(preface) != http2.ClientPreface {
-			return
+		if f := p.framed(t); f != nil {
+			f.WriteSettings(settings...)
+			script(f)
 		}
-		f := &framed{peer: p, Framer: http2.NewFramer(p, p.r), t: t, asked: map[uint32]map[string]string{}}
-		f.enc = hpack.NewEncoder(&f.block)
-		f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-		f.AllowIllegalWrites = true
-		f.WriteSettings(settings...)
-		script(f)
 	})
+}
+
+// framed takes the client's preface; nil: it said something else.
+func (p *peer) framed(t testing.TB) *framed {
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(p.r, preface); err != nil || string(preface) != http2.ClientPreface {
+		return nil
+	}
+	f := &framed{peer: p, Framer: http2.NewFramer(p, p.r), t: t, asked: map[uint32]map[string]string{}}
+	f.enc = hpack.NewEncoder(&f.block)
+	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	f.AllowIllegalWrites = true
+	return f
 }
 
 // next is the next frame that is not housekeeping; SETTINGS and PING are answered.
@@ -138,4 +147,26 @@ func newHTTP2(t testing.TB) *backend.Transport {
 func h2c(t testing.TB, h http.HandlerFunc) *rawBackend {
 	t.Helper()
 	return plainServer(t, h, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+}
+
+func plainServer(t testing.TB, h http.HandlerFunc, choose func(*http.Protocols)) *rawBackend {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &rawBackend{addr: l.Addr().String()}
+	srv := &http.Server{Handler: h, Protocols: &http.Protocols{}, ConnState: func(_ net.Conn, s http.ConnState) {
+		switch s {
+		case http.StateNew:
+			b.conns.Add(1)
+		case http.StateClosed:
+			b.ended.Add(1)
+		}
+	}}
+	choose(srv.Protocols)
+	var wg sync.WaitGroup
+	wg.Go(func() { srv.Serve(l) })
+	t.Cleanup(func() { srv.Close(); wg.Wait() })
+	return b
 }

@@ -43,13 +43,14 @@ var (
 type mux struct {
 	t     *Transport
 	c     *conn
+	home  *home
 	born  time.Time
 	heard atomic.Int64  // when the last frame came, in ns after born
 	kick  chan struct{} // there is something for the writer
 	ready chan struct{} // closed when the peer's first SETTINGS are in
 	gone  chan struct{} // closed when the reader has ended
 
-	wmu   sync.Mutex // of everything that writes; taken before mu
+	wmu   turn // of everything that writes; taken before mu
 	bw    *bufio.Writer
 	fr    *http2.Framer
 	henc  *hpack.Encoder
@@ -93,9 +94,9 @@ type control struct {
 // newMux speaks first on c, which is connected. The preface goes out with our
 // settings; whether the peer speaks HTTP/2 at all is known when ready is closed,
 // and nothing of a request is written before.
-func newMux(c *conn) (*mux, error) {
+func newMux(c *conn, h *home) (*mux, error) {
 	m := &mux{
-		t: c.t, c: c, next: 1, window: 65535,
+		t: c.t, c: c, home: h, wmu: newTurn(), next: 1, window: 65535,
 		kick: make(chan struct{}, 1), ready: make(chan struct{}), gone: make(chan struct{}),
 		names: make(map[string]string), streams: make(map[uint32]*stream),
 		peer: peerSettings{streams: maxStreams, window: 65535, frame: 16 << 10, list: 1<<64 - 1},
@@ -129,17 +130,50 @@ func newMux(c *conn) (*mux, error) {
 	return m, nil
 }
 
-// reserve promises a place for a stream, and reports whether there is one.
-func (m *mux) reserve(now time.Time) bool {
+// fit is how well a connection suits a request: the higher the better.
+type fit uint8
+
+const (
+	unfit  fit = iota // no place
+	narrow            // a place, and too little room for the body
+	aged              // past its age
+	good
+)
+
+// fits tells how m suits a request whose body wants so much room, and how much may
+// be sent on all its streams together.
+func (m *mux) fits(now time.Time, room int64) (how fit, window int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.old(now) {
-		m.drain()
+	switch {
+	case !m.vacant():
+		return unfit, m.window
+	case m.window < room:
+		return narrow, m.window
+	case m.old(now):
+		return aged, m.window
 	}
-	if !m.usable() || m.held >= int(min(m.peer.streams, maxStreams)) {
+	return good, m.window
+}
+
+// vacant is called under mu.
+func (m *mux) vacant() bool {
+	return m.usable() && m.held < int(min(m.peer.streams, maxStreams))
+}
+
+// reserve promises a place to s, and reports whether there is one. Only a
+// connection that is narrow need have no room when s is begun.
+func (m *mux) reserve(s *stream, how fit) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.vacant() {
 		return false
 	}
 	m.held++
+	s.wants = s.ask.room()
+	if how == narrow {
+		s.wants = 0
+	}
 	return true
 }
 
@@ -147,6 +181,20 @@ func (m *mux) reserve(now time.Time) bool {
 // is called under mu.
 func (m *mux) old(now time.Time) bool {
 	return now.After(m.c.retireAt) && (m.next > 1 || m.held > 0)
+}
+
+// outlived reports a connection that is old and takes streams.
+func (m *mux) outlived(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.usable() && m.old(now)
+}
+
+// retire is drain without mu.
+func (m *mux) retire() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.drain()
 }
 
 // stillborn reports a connection that went before it had a stream.
@@ -184,6 +232,7 @@ func (m *mux) refuse() {
 
 // vacate gives a place back. It is called under mu.
 func (m *mux) vacate() {
+	defer m.home.queue.wakeFirst()
 	if m.held--; m.held == 0 {
 		m.idleSince = time.Now()
 		if m.draining {

@@ -63,10 +63,10 @@ func (m *mux) verdictOn(err error) *verdict {
 
 // complain tells the peer what it did, if that does not have to wait.
 func (m *mux) complain(code http2.ErrCode) {
-	if !m.wmu.TryLock() {
+	if !m.wmu.tryLock() {
 		return
 	}
-	defer m.wmu.Unlock()
+	defer m.wmu.unlock()
 	m.fr.WriteGoAway(0, code, nil)
 	m.bw.Flush()
 }
@@ -143,6 +143,7 @@ func (m *mux) settings(f *http2.SettingsFrame) error {
 	if err != nil {
 		return err
 	}
+	m.home.queue.wakeFirst() // there may be more places
 	m.enqueue(control{frame: http2.FrameSettings, ack: true, value: m.table})
 	if !m.settled {
 		m.settled = true
@@ -174,6 +175,7 @@ func (m *mux) moreRoom(f *http2.WindowUpdateFrame) error {
 		for _, s := range m.streams {
 			signal(s.room)
 		}
+		m.home.queue.wakeAll()
 		return nil
 	}
 	s, err := m.streamOf(f.StreamID)

@@ -46,8 +46,8 @@ func (m *mux) write() {
 
 // writeControl writes what is queued.
 func (m *mux) writeControl() {
-	m.wmu.Lock()
-	defer m.wmu.Unlock()
+	m.wmu.lock()
+	defer m.wmu.unlock()
 	m.writeQueue()
 }
 
@@ -99,10 +99,10 @@ func (m *mux) finished() bool {
 
 // farewell closes a connection without streams.
 func (m *mux) farewell() {
-	m.wmu.Lock()
+	m.wmu.lock()
 	m.fr.WriteGoAway(0, http2.ErrCodeNo, nil)
 	m.bw.Flush()
-	m.wmu.Unlock()
+	m.wmu.unlock()
 	m.c.retire()
 }
 
@@ -115,7 +115,7 @@ func (m *mux) watch(now time.Time) {
 	switch {
 	case m.held == 0:
 		m.pinged = time.Time{}
-		if now.Sub(m.idleSince) >= m.t.muxIdleTimeout() || m.old(now) {
+		if now.Sub(m.idleSince) >= m.t.muxIdleTimeout() {
 			m.draining = true
 		}
 	case heard.After(m.pinged) && now.Sub(heard) < m.t.readIdleTimeout():
@@ -138,9 +138,15 @@ func (m *mux) watch(now time.Time) {
 //
 // The place may be that of a stream which was reset. What is queued goes ahead, or
 // the peer would count one stream too many and refuse this one.
+//
+// The turn to write may be with somebody who writes to a peer that does not read.
+// Who is cancelled meanwhile has sent nothing.
 func (m *mux) open(s *stream) error {
-	m.wmu.Lock()
-	defer m.wmu.Unlock()
+	if !m.wmu.lockUnless(s.wake, s.gone.Load) {
+		m.refuse()
+		return errCancelled
+	}
+	defer m.wmu.unlock()
 	m.writeQueue()
 	if err := m.enter(s); err != nil {
 		return err
@@ -170,7 +176,7 @@ func (m *mux) enter(s *stream) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.end != nil || m.draining:
+	case m.end != nil || m.draining, s.wants > m.window:
 		m.vacate()
 		return errUnusable
 	case s.ask.size > m.peer.list:

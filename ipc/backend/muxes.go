@@ -2,7 +2,6 @@ package backend
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"slices"
 	"sync"
@@ -18,6 +17,11 @@ var errNotHTTP2 = errors.New("the backend does not speak HTTP/2")
 // may still wait for.
 var errNotConnected = errors.New("no connection in time")
 
+// maxSpread is how many connections a home may have before another one is dialled
+// only for want of places: a backend that reads no bodies is not to have one for
+// each that it does not read.
+const maxSpread = 4
+
 // muxes is every HTTP/2 connection that takes streams. Its zero value is empty.
 type muxes struct {
 	mu    sync.Mutex
@@ -29,46 +33,37 @@ type home struct {
 	live       []*mux // the oldest first
 	dialling   *dialling
 	plainUntil time.Time // ALPN chose HTTP/1.1: until then nobody asks again; zero: it did not
-}
-
-// dialling is a connection in the making. All who wait for a place share it, and
-// its failure; nobody's leaving ends it.
-type dialling struct {
-	done  chan struct{}
-	m     *mux // these are set before done is closed
-	fault exchange.Fault
-	err   error
+	spareAfter time.Time // a dial failed: until then nobody dials who could do without
+	queue      queue
 }
 
 // acquire gives s a place on a connection: one that has room, or a new one.
 func (p *muxes) acquire(s *stream) (*mux, error) {
+	m, d := p.find(s)
+	if d == nil {
+		return placed(m)
+	}
+	q := &d.home.queue
+	defer q.leave(s)
 	var late <-chan time.Time
+	now := time.Now()
+	if at, own := s.x.dialDeadline(now); !own { // else the dial has that limit itself
+		timer := time.NewTimer(at.Sub(now))
+		defer timer.Stop()
+		late = timer.C
+	}
 	for {
-		m, d := p.find(s.x.t, s.x.msg.origin)
-		switch {
-		case m != nil:
+		q.join(s) // before the look: a place that gets free behind it is told of
+		if m := p.take(s, d.home, aged); m != nil {
 			return m, nil
-		case d == nil:
-			return nil, errNotHTTP2
-		}
-		if late == nil {
-			now := time.Now()
-			if at, own := s.x.dialDeadline(now); !own { // else the dial has that limit itself
-				timer := time.NewTimer(at.Sub(now))
-				defer timer.Stop()
-				late = timer.C
-			}
 		}
 		select {
 		case <-d.done:
-			if d.err == errNotHTTP2 {
-				return nil, d.err
+			if m, err := p.landed(s, d); m != nil || err != nil {
+				return m, err
 			}
-			if d.err != nil {
-				return nil, s.fail(d.fault, d.err)
-			}
-			if d.m.stillborn() {
-				return nil, s.fail(exchange.BackendReset, errUnusable)
+			if m, d = p.find(s); d == nil {
+				return placed(m)
 			}
 		case <-late:
 			return nil, s.fail(exchange.BackendTimeout, errNotConnected)
@@ -80,16 +75,66 @@ func (p *muxes) acquire(s *stream) (*mux, error) {
 	}
 }
 
+func placed(m *mux) (*mux, error) {
+	if m == nil {
+		return nil, errNotHTTP2
+	}
+	return m, nil
+}
+
+// landed is what the end of a dial means for one who waited: neither a connection
+// nor an error is to look again. Where there is a connection already, with a place
+// if with little room, the failure of another one fails nobody.
+func (p *muxes) landed(s *stream, d *dialling) (*mux, error) {
+	switch {
+	case d.err == errNotHTTP2:
+		return nil, d.err
+	case d.err == nil && d.m.stillborn():
+		return nil, s.fail(exchange.BackendReset, errUnusable)
+	case d.err == nil:
+		return nil, nil
+	}
+	if m := p.take(s, d.home, narrow); m != nil {
+		return m, nil
+	}
+	return nil, s.fail(d.fault, d.err)
+}
+
+// take gives s a place on a connection of h that suits it, and dials none.
+func (p *muxes) take(s *stream, h *home, least fit) *mux {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m, how := h.pick(time.Now(), s.ask.room()); how >= least && m.reserve(s, how) {
+		return m
+	}
+	return nil
+}
+
 // find is a connection with a place that is promised now, or the dialling to wait
 // for, or neither where HTTP/1.1 is spoken, as far as is known.
-func (p *muxes) find(t *Transport, o origin) (*mux, *dialling) {
-	now := time.Now()
+//
+// A connection past its age serves until its successor stands. One without room
+// for the body serves only where no other one is to be had: what stalls it may be
+// an upload that the backend does not read, until that one's time ends.
+func (p *muxes) find(s *stream) (*mux, *dialling) {
+	t, o, now := s.x.t, s.x.msg.origin, time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.home(o)
-	h.live = slices.DeleteFunc(h.live, func(m *mux) bool { return !m.alive() })
-	for _, m := range h.live {
-		if m.reserve(now) {
+	for {
+		h.live = slices.DeleteFunc(h.live, func(m *mux) bool { return !m.alive() })
+		m, how := h.pick(now, s.ask.room())
+		if m == nil {
+			break
+		}
+		spare := how == aged || how == narrow && len(h.live) < maxSpread
+		if spare && h.dialling == nil && now.After(h.spareAfter) {
+			p.dial(t, o, h)
+		}
+		if how == narrow && h.dialling != nil {
+			return nil, h.dialling
+		}
+		if m.reserve(s, how) {
 			return m, nil
 		}
 	}
@@ -99,24 +144,30 @@ func (p *muxes) find(t *Transport, o origin) (*mux, *dialling) {
 	case h.dialling != nil:
 		return nil, h.dialling
 	}
-	d := &dialling{done: make(chan struct{})}
-	if !t.conns.begin() {
-		d.fault, d.err = exchange.BackendUnreachable, errClosed
-		close(d.done)
-		return nil, d
-	}
-	h.dialling = d
-	go func() {
-		defer t.conns.end()
-		p.dial(t, o, h, d)
-	}()
-	if !h.plainUntil.IsZero() {
+	d := p.dial(t, o, h)
+	if h.dialling == d && !h.plainUntil.IsZero() {
 		// It spoke HTTP/1.1 so far, and there may be connections: nobody waits for
 		// this one, which the backend may be too busy to take.
 		h.plainUntil = now.Add(2 * t.dialTimeout())
 		return nil, nil
 	}
 	return nil, d
+}
+
+// pick is the connection that suits best a request whose body wants so much room,
+// and how it does. It is called under mu.
+func (h *home) pick(now time.Time, room int64) (best *mux, how fit) {
+	var widest int64
+	for _, m := range h.live {
+		f, window := m.fits(now, room)
+		if f > how || f == narrow && how == narrow && window > widest {
+			best, how, widest = m, f, window
+		}
+		if how == good {
+			break
+		}
+	}
+	return best, how
 }
 
 // home is called under mu. Few origins are expected; those of which nothing is
@@ -140,20 +191,6 @@ func (p *muxes) home(o origin) *home {
 	return h
 }
 
-func (p *muxes) dial(t *Transport, o origin, h *home, d *dialling) {
-	d.m, d.fault, d.err = t.dialMux(o)
-	p.mu.Lock()
-	h.dialling = nil
-	switch {
-	case d.m != nil:
-		h.live, h.plainUntil = append(h.live, d.m), time.Time{}
-	case d.err == errNotHTTP2:
-		h.plainUntil = time.Now().Add(t.connMaxAge())
-	}
-	p.mu.Unlock()
-	close(d.done)
-}
-
 // remove forgets a connection that has ended.
 func (p *muxes) remove(m *mux) {
 	p.mu.Lock()
@@ -171,67 +208,4 @@ func (p *muxes) closeIdle() {
 			m.idle()
 		}
 	}
-}
-
-// dialMux connects and waits for the peer's SETTINGS: nothing of a request goes
-// to somebody who does not speak HTTP/2. An HTTP/1.1 connection that comes of it
-// is kept for whoever asks next.
-func (t *Transport) dialMux(o origin) (*mux, exchange.Fault, error) {
-	now := time.Now()
-	ctx, stop := context.WithDeadline(context.Background(), now.Add(t.dialTimeout()))
-	defer stop()
-	c := &conn{
-		t: t, origin: o, stopDial: stop, offer: []string{"h2", "http/1.1"},
-		retireAt: now.Add(t.connMaxAge()), idleFor: t.idleTimeout(),
-	}
-	if t.Protocol == HTTP2 {
-		c.offer = c.offer[:1]
-	}
-	if err := t.conns.add(c); err != nil {
-		return nil, exchange.BackendUnreachable, err
-	}
-	if fault, err := c.open(ctx); err != nil {
-		c.close()
-		return nil, fault, err
-	}
-	if secure, ok := c.nc.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol != "h2" {
-		if t.Protocol == HTTP2 {
-			c.retire()
-			return nil, exchange.BackendProtocol, errNotChosen
-		}
-		t.conns.put(c)
-		return nil, "", errNotHTTP2
-	}
-	return t.greet(ctx, c)
-}
-
-var (
-	errNotChosen = malformed("the backend did not choose HTTP/2 by ALPN")
-	errSilent    = errors.New("no SETTINGS in time")
-	errNoStreams = errors.New("the backend allows no streams")
-)
-
-// greet begins HTTP/2 on c, which is connected.
-func (t *Transport) greet(ctx context.Context, c *conn) (*mux, exchange.Fault, error) {
-	m, err := newMux(c)
-	if err != nil {
-		c.close()
-		return nil, exchange.BackendReset, err
-	}
-	select {
-	case <-m.gone:
-		return nil, m.end.fault, m.end.err
-	case <-ctx.Done():
-		c.Cancel()
-		<-m.gone
-		return nil, exchange.BackendUnreachable, errSilent
-	case <-m.ready:
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.peer.streams == 0 {
-		m.drain()
-		return nil, exchange.BackendUnreachable, errNoStreams
-	}
-	return m, "", nil
 }

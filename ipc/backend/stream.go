@@ -27,6 +27,8 @@ type stream struct {
 	wake chan struct{}       // something came, or changed
 	room chan struct{}       // there may be room to send
 
+	wants int64 // room for its body that it was promised a place with, in bytes
+
 	// Guarded by mux.mu.
 	opened   bool     // the head may have been written
 	localEnd bool     // our side is at its end

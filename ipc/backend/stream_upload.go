@@ -113,11 +113,20 @@ func (s *stream) awaitRoom() bool {
 	return !s.over
 }
 
+// isOver reports that nothing more is to be sent.
+func (s *stream) isOver() bool {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	return s.over
+}
+
 // writeSome writes one frame of data, and with the last of it the trailers.
 func (s *stream) writeSome(data []byte, last bool, trailer http.Header) (n int, ok bool) {
 	m := s.m
-	m.wmu.Lock()
-	defer m.wmu.Unlock()
+	if !m.wmu.lockUnless(s.room, s.isOver) {
+		return 0, false
+	}
+	defer m.wmu.unlock()
 	m.mu.Lock()
 	ok = !s.over && m.streams[s.id] == s
 	n = int(max(0, min(int64(len(data)), s.window, m.window, int64(m.peer.frame))))

@@ -44,9 +44,9 @@ func fieldOf(name []byte) field {
 // headOnly are fields that a recipient must not take from trailers (RFC 9110
 // section 6.5.1): those of framing, of routing, of authentication, those that
 // modify the request, and those that say how to read the body. net/http lets a
-// client put any field there.
+// client put any field there, over HTTP/2 too.
 var headOnly = [...]string{
-	"content-length", "transfer-encoding", "trailer", "te", "connection", "keep-alive", "proxy-connection", "upgrade",
+	"content-length", "transfer-encoding", "trailer", "te", "connection", "keep-alive", "proxy-connection", "upgrade", "http2-settings",
 	"host", "forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port",
 	"x-forwarded-prefix", "x-forwarded-server", "x-real-ip", "x-request-id", "via",
 	"authorization", "authentication-info", "proxy-authorization", "proxy-authenticate", "proxy-authentication-info",
@@ -56,7 +56,9 @@ var headOnly = [...]string{
 	"content-encoding", "content-type", "content-range",
 }
 
-func isHeadOnly(name []byte) bool {
+// HeadOnly reports whether a field has its place in the head only, and none among
+// trailers. name is a token in any case.
+func HeadOnly(name []byte) bool {
 	for _, known := range headOnly {
 		if len(known) == len(name) && fold(name, known) {
 			return true
@@ -106,7 +108,7 @@ func (g *Guard) beginValue(name []byte) Fault {
 	g.at, g.digits, g.padded = 0, 0, false
 	if g.trailing {
 		g.field = plain
-		if isHeadOnly(name) {
+		if HeadOnly(name) {
 			return TrailerField
 		}
 		return 0

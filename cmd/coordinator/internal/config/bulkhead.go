@@ -92,7 +92,7 @@ func (s *scope) workerConfig(b *bulkhead) supervisor.WorkerConfig {
 		MemoryRequired:  b.MemoryEnforce == "required",
 	}
 	if b.CPUs == nil {
-		s.derive("CPUS", "cores", "")
+		s.derive("CPUS", "cores/WORKERS", "")
 	} else {
 		w.CPUs = int(*b.CPUs)
 	}

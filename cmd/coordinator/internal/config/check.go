@@ -10,10 +10,17 @@ import (
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/workers/orders"
 )
 
 // builtIn are the kinds of workers that need no binary of their own.
-var builtIn = []string{"proxy"}
+var builtIn = []string{"proxy", "orders"}
+
+// BuiltIn are the kinds of workers that the binary must have.
+func BuiltIn() []string { return slices.Clone(builtIn) }
+
+// ordersAdapter is a variable of the orders worker.
+const ordersAdapter = "ORDERS_ADAPTER"
 
 // maxRuntimeDir leaves room below it for a generation's folder and a socket's
 // name within maxSocketPath, in bytes. Darwin's own $TMPDIR takes it up to 65.
@@ -174,8 +181,11 @@ func (s *scope) checkWorker(w supervisor.WorkerConfig, always bool) {
 				strings.Join(builtIn, ", "), DidYouMean(Nearest(w.Kind, builtIn)))
 		}
 	}
-	if w.Kind == "proxy" && w.Backend == "" && !always && s.fine("BACKEND") {
-		s.fail("BACKEND", "the proxy worker needs it; want an http or https URL, such as http://127.0.0.1:8000")
+	if slices.Contains(builtIn, w.Kind) && w.Backend == "" && !always && s.fine("BACKEND") {
+		s.fail("BACKEND", "the %s worker needs it; want an http or https URL, such as http://127.0.0.1:8000", w.Kind)
+	}
+	if adapter := w.Env[ordersAdapter]; adapter != "" && w.Kind == "orders" && !slices.Contains(orders.Adapters(), adapter) {
+		s.fail(envPrefix+ordersAdapter, "want the shape of the orders backend: one of %s", strings.Join(orders.Adapters(), ", "))
 	}
 	s.checkPair("BACKEND_CERT", w.BackendCert, "BACKEND_KEY", w.BackendKey)
 	if w.BackendCA != "" && s.fine("BACKEND_CA") {

@@ -92,6 +92,8 @@ func TestMistakes(t *testing.T) {
 		{o + "STRIP_PREFIX", "api", nil, `want the beginning of a path`},
 		// backends
 		{o + "BACKEND", "-", nil, `BULKHEAD_ORDERS_BACKEND: the proxy worker needs it`},
+		{o + "BACKEND", "-", map[string]string{o + "WORKER": "orders"}, `BULKHEAD_ORDERS_BACKEND: the orders worker needs it`},
+		{o + "ENV_ORDERS_ADAPTER", "odd", map[string]string{o + "WORKER": "orders"}, `want the shape of the orders backend: one of legacy, vendor`},
 		{o + "BACKEND", "127.0.0.1:8000", nil, `want an http or https URL with a host`},
 		{o + "BACKEND", "ftp://x", nil, `want an http or https URL`},
 		{o + "BACKEND", "http://x/?a=b", nil, `without query and fragment`},

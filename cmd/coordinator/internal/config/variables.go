@@ -46,7 +46,7 @@ type global struct {
 // another variable.
 type bulkhead struct {
 	Routes      routes  `env:"ROUTES" unset:"required" doc:"/api/orders/, GET shop.example/api/v2/orders: method and host optional, longest prefix wins"`
-	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind, or path of a worker binary"`
+	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind (proxy, orders), or path of a worker binary"`
 	Backend     backend `env:"BACKEND" doc:"URL the worker calls; its path is put before the request's"`
 	StripPrefix string  `env:"STRIP_PREFIX" doc:"taken off the path first"`
 	HostHeader  string  `env:"HOST_HEADER" envDefault:"backend" oneof:"backend,preserve" doc:"the Host that the backend sees"`
@@ -69,7 +69,7 @@ type bulkhead struct {
 	Descriptors   countOrOff `env:"DESCRIPTORS" envDefault:"off" doc:"open files at which a worker is recycled; the kernel refuses more than a quarter above it"`
 	MaxRequests   tallyOrOff `env:"MAX_REQUESTS" envDefault:"off" doc:"requests at which a worker is recycled"`
 	MaxAge        spanOrOff  `env:"MAX_AGE" envDefault:"off" doc:"age at which a worker is recycled"`
-	CPUs          *count     `env:"CPUS" unset:"cores" doc:"CPUs a worker computes on at a time (GOMAXPROCS)"`
+	CPUs          *count     `env:"CPUS" unset:"cores/WORKERS" doc:"CPUs a worker computes on at a time (GOMAXPROCS), rounded up"`
 
 	BackendCA       string `env:"BACKEND_CA" unset:"system roots" doc:"PEM file: who may have signed the backend's certificate"`
 	BackendCert     string `env:"BACKEND_CERT" doc:"PEM file: our certificate towards the backend"`

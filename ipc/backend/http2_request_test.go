@@ -1,0 +1,46 @@
+package backend_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+
+	"commerce.example/coordinator/ipc/exchange"
+)
+
+func TestHTTP2Head(t *testing.T) {
+	heads := make(chan map[string]string, 1)
+	b := frames(t, nil, func(f *framed) {
+		for id := f.request(); id != 0; id = f.request() {
+			heads <- f.asked[id]
+			f.ok(id)
+		}
+	})
+	req := newRequest(t, b, "PUT", "/", strings.NewReader("12"))
+	req.URL.Opaque, req.Host = "//a%2f..", "shop.example"
+	req.Header = header("Connection", "X-Hop", "Keep-Alive", "5", "Proxy-Connection", "x", "Te", "trailers",
+		"Transfer-Encoding", "chunked", "Host", "y", "Content-Length", "9", "X-Blank", " v ")
+	req.Header["x-raw"] = []string{"1"}
+	if _, body, err := run(newHTTP2(t), req); err != nil || body != "ok" {
+		t.Fatal(body, err)
+	}
+	want := map[string]string{":method": "PUT", ":scheme": "http", ":authority": "shop.example", ":path": "//a%2f..",
+		"te": "trailers", "content-length": "2", "x-blank": "v", "x-raw": "1"}
+	if got := <-heads; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got\n%v, want\n%v", got, want)
+	}
+}
+
+func TestFieldsBeyondThePeersLimit(t *testing.T) {
+	b := frames(t, []http2.Setting{{ID: http2.SettingMaxHeaderListSize, Val: 1000}}, (*framed).serveAll)
+	tr := newHTTP2(t)
+	req := newRequest(t, b, "GET", "/", nil)
+	req.Header.Set("X", strings.Repeat("x", 1000))
+	_, _, err := run(tr, req)
+	wantFault(t, err, exchange.BadRequest, exchange.Taken)
+	if _, body, err := get(t, tr, b); err != nil || body != "ok" {
+		t.Fatal(body, err)
+	}
+}
