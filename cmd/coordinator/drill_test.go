@@ -80,10 +80,11 @@ backup          4   1.0%    11d0h  11d0h
 none           16   4.0%
   because   not_seen=10, no_store=6
 
-380 compared with the live answers, 2 differ; 5290 bytes on average, live 5310;
-  not compared: part=3, busy=1
+380 compared with the live answers, 2 differ; 5290 bytes on average, live
+  5310; not compared: part=3, busy=1
 .results[].title was string and is �[31mgone (2)
-HELD: 98.5 % of the repeated requests have a fallback, and nobody noticed (17s)
+HELD: 98.5 % of the repeated requests have a fallback, and nobody noticed
+  (17s)
 `
 	if code != exitDone || stdout != strings.ReplaceAll(want, `\ufffd`, "\ufffd") || stderr != "" {
 		t.Errorf("exit code %d, stderr %q:\n%s", code, stderr, stdout)
