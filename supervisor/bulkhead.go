@@ -15,20 +15,21 @@ import (
 // http.Handler. What happens to its backend and its workers stays in it: it
 // shares no lock, queue or pool with another.
 type Bulkhead struct {
-	settings atomic.Pointer[settings]
-	pool     atomic.Pointer[pool.Pool]
-	limiter  *limit.Limiter
-	upgrades *limit.Limiter // upgraded connections and event streams
-	breaker  *breaker.Breaker
-	retries  *retryBudget
-	poison   *poison
-	draining atomic.Bool // by an operator
-	drilling atomic.Pointer[DrillMode]
-	stats    *bulkheadStats
-	watch    watchlist
-	failures failures
-	usage    usage
-	lapse    lapse
+	settings  atomic.Pointer[settings]
+	pool      atomic.Pointer[pool.Pool]
+	limiter   *limit.Limiter
+	upgrades  *limit.Limiter // upgraded connections and event streams
+	breaker   *breaker.Breaker
+	retries   *retryBudget
+	poison    *poison
+	draining  atomic.Bool // by an operator
+	drilling  atomic.Pointer[DrillMode]
+	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
+	stats     *bulkheadStats
+	watch     watchlist
+	failures  failures
+	usage     usage
+	lapse     lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
@@ -119,6 +120,9 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {
 		c.problem(ReasonTooManyConnections, c.progress.Outcome()) // the backend has done its work
+		return
+	}
+	if c.rehearse(resp) {
 		return
 	}
 	c.relay(resp)

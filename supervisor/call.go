@@ -48,6 +48,8 @@ type call struct {
 
 	recording *stale.Recording // of the answer, to stand in later; nil: it will not
 	stoodIn   fallback.Kind    // that was given instead of an answer; "": none
+	rehearsed bool             // stoodIn was given for a drill alone
+	trial     *trial           // that a drill makes of it; nil: none
 
 	// For the watch.
 	place    int       // in its list; -1: not in it

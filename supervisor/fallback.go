@@ -116,7 +116,7 @@ func (c *call) replace(resp *http.Response) bool {
 	if a == nil {
 		return false
 	}
-	c.discard(resp)
+	c.discard(resp, io.Discard, discardBytes)
 	c.give(a, resp.StatusCode, []string{structuredItem("received-status", int64(resp.StatusCode))})
 	return true
 }
@@ -128,14 +128,15 @@ const (
 	discardBytes = 64 << 10
 )
 
-// discard ends the exchange whose answer is replaced.
-func (c *call) discard(resp *http.Response) {
+// discard ends the exchange whose answer is replaced, of which it reads at most so
+// many bytes.
+func (c *call) discard(resp *http.Response, into io.Writer, atMost int64) {
 	if body, ok := resp.Body.(*ipc.Body); ok {
 		x := c.current()
 		patience := time.AfterFunc(discardFor, func() { x.Cancel(http.ErrBodyReadAfterClose) })
-		n, err := io.CopyN(io.Discard, body, discardBytes)
+		n, err := io.CopyN(into, body, atMost)
 		patience.Stop()
-		if n < discardBytes && err == io.EOF {
+		if n < atMost && err == io.EOF {
 			c.complete(resp.StatusCode)
 		}
 	}

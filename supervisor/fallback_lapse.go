@@ -60,6 +60,9 @@ func (l *lapse) note(c *call, now time.Time) {
 	kind := kindIndex(c.stoodIn)
 	l.counts.Add(now, kind)
 	c.bulkhead.stats.metrics.fallback[kind].Inc()
+	if c.rehearsed { // its backend is well
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.on.Load() {

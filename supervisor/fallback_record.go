@@ -30,6 +30,16 @@ func (c *call) remember(resp *http.Response) {
 	c.notKept(why)
 }
 
+// note takes the next piece of the answer.
+func (c *call) note(p []byte) {
+	if c.recording != nil {
+		c.recording.Write(p)
+	}
+	if c.trial != nil {
+		c.trial.take(p)
+	}
+}
+
 // keep ends a recording. It may be called twice: the first one counts.
 func (c *call) keep(now time.Time, whole bool) {
 	if c.recording == nil {
@@ -42,7 +52,11 @@ func (c *call) keep(now time.Time, whole bool) {
 
 // notKept counts an answer that will not stand in.
 func (c *call) notKept(why stale.Why) {
-	if why != "" {
-		c.bulkhead.stats.metrics.notKept[why].Inc()
+	if why == "" {
+		return
+	}
+	c.bulkhead.stats.metrics.notKept[why].Inc()
+	if c.trial != nil {
+		c.trial.why = string(why)
 	}
 }

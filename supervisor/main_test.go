@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -175,11 +176,38 @@ func legacy(w http.ResponseWriter, r *http.Request) {
 			w.Header()[name] = values
 		}
 	}
+	if r.FormValue("json") != "" {
+		w.Header().Set("Content-Type", "application/json")
+		legacyJSON(w, r)
+		return
+	}
 	w.Header().Set("Content-Type", "text/plain")
 	fmt.Fprintf(w, "%s of %q at %d", r.URL.Path, r.Header.Get("Authorization"), time.Now().UnixNano())
 	if n, _ := strconv.Atoi(r.FormValue("n")); n > 0 {
 		w.Write(make([]byte, n))
 	}
+}
+
+// legacyJSON answers {"at": TIME}, and that the user is whoever asks; with the path
+// that ends in /drifts, now as a number and now as a text.
+func legacyJSON(w http.ResponseWriter, r *http.Request) {
+	at := time.Now()
+	var value any = at.Nanosecond()
+	if strings.HasSuffix(r.URL.Path, "/drifts") && at.Nanosecond()/1000%2 == 0 {
+		value = at.String()
+	}
+	body, err := json.Marshal(map[string]any{"user": r.Header.Get("Authorization"), "at": value})
+	if err != nil {
+		panic(err)
+	}
+	var out io.Writer = w
+	if r.Header.Get("Accept-Encoding") == "gzip" {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		defer z.Close()
+		out = z
+	}
+	out.Write(body)
 }
 
 // deadlock does not even notice that its request is over.

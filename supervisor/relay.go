@@ -43,9 +43,7 @@ func (c *call) relay(resp *http.Response) {
 	defer relayBuffers.Put(buf)
 	for {
 		n, err := body.Read(buf[:])
-		if c.recording != nil {
-			c.recording.Write(buf[:n])
-		}
+		c.note(buf[:n])
 		if err == io.EOF {
 			c.complete(resp.StatusCode)
 		}
@@ -168,6 +166,9 @@ func (c *call) complete(status int) {
 	now := time.Now()
 	c.bulkhead.poison.absolve(c.r, now)
 	c.keep(now, true)
+	if c.trial != nil {
+		c.trial.whole = true
+	}
 	c.judge(status, now)
 	c.giveBack()
 }
@@ -229,6 +230,9 @@ func (c *call) end() {
 	now := time.Now()
 	c.ticket.Done(now, outcome)
 	c.keep(now, false)
+	if c.trial != nil {
+		c.trial.done()
+	}
 	c.giveBack()
 	c.body.leave(c)
 	b.stats.record(c, now)

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 
 	"commerce.example/coordinator/supervisor/fallback/backup"
 	"commerce.example/coordinator/supervisor/fallback/sanitise"
+	"commerce.example/coordinator/supervisor/fallback/shape"
 )
 
 // Options is what to do.
@@ -188,12 +190,15 @@ func (r *run) verify(row Row, q request, now backup.Entry) Row {
 	if backup.IsJSON(was) != backup.IsJSON(is) {
 		row.Why = append(row.Why, "only one of both is JSON")
 	} else if backup.IsJSON(was) {
-		before, errBefore := shapeOf(stored.Body)
-		after, errAfter := shapeOf(now.Body)
-		if errBefore != nil || errAfter != nil {
+		before, errBefore := shape.Of(stored.Body)
+		after, errAfter := shape.Of(now.Body)
+		switch {
+		case errors.Is(errBefore, shape.ErrTooVaried) || errors.Is(errAfter, shape.ErrTooVaried):
+			row.Why = append(row.Why, "one of both has "+shape.ErrTooVaried.Error())
+		case errBefore != nil || errAfter != nil:
 			row.Why = append(row.Why, "one of both is no JSON")
-		} else {
-			row.Why = append(row.Why, drift(before, after)...)
+		default:
+			row.Why = append(row.Why, shape.Drift(before, after)...)
 		}
 	}
 	row.Result = Same

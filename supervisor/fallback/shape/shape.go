@@ -1,15 +1,28 @@
-package snapshot
+// Package shape compares answers by what their readers rely on: which members
+// there are, and of what type. What they say is left out.
+package shape
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 )
 
-// A shape is the types that a JSON text has at each path, [] being every element
-// of an array.
-type shape map[string]*kinds
+// A Shape is the types that a JSON text has at each path, [] being every element
+// of an array. Nobody writes to it once it is made.
+type Shape map[string]*kinds
+
+// The bounds of a Shape, so that no text makes a large one: 10 MiB of paths.
+const (
+	MaxPaths = 10_000
+	MaxPath  = 1 << 10 // bytes
+)
+
+// ErrTooVaried is a text with more paths than a Shape takes, or longer ones: one
+// that has data for the names of members, mostly.
+var ErrTooVaried = errors.New("more, or deeper, members than a shape can have")
 
 type kinds struct {
 	types map[string]bool // object, array, string, number, boolean; not null
@@ -17,22 +30,30 @@ type kinds struct {
 	null  bool
 }
 
-func shapeOf(body []byte) (shape, error) {
-	s := shape{}
-	if len(body) == 0 {
+// Of is the shape of a JSON text; of an empty one, the shape without paths. The
+// error is that of encoding/json, or ErrTooVaried.
+func Of(text []byte) (Shape, error) {
+	s := Shape{}
+	if len(text) == 0 {
 		return s, nil
 	}
 	var v any
-	if err := json.Unmarshal(body, &v); err != nil {
+	if err := json.Unmarshal(text, &v); err != nil {
 		return nil, err
 	}
-	s.add("", v)
+	if !s.add("", v) {
+		return nil, ErrTooVaried
+	}
 	return s, nil
 }
 
-func (s shape) add(path string, v any) {
+// add reports whether v is within the bounds.
+func (s Shape) add(path string, v any) bool {
 	k := s[path]
 	if k == nil {
+		if len(path) > MaxPath || len(s) >= MaxPaths {
+			return false
+		}
 		k = &kinds{types: map[string]bool{}}
 		s[path] = k
 	}
@@ -43,12 +64,16 @@ func (s shape) add(path string, v any) {
 	case map[string]any:
 		k.types["object"] = true
 		for name, member := range v {
-			s.add(path+"."+name, member)
+			if !s.add(path+"."+name, member) {
+				return false
+			}
 		}
 	case []any:
 		k.types["array"] = true
 		for _, element := range v {
-			s.add(path+"[]", element)
+			if !s.add(path+"[]", element) {
+				return false
+			}
 		}
 	case string:
 		k.types["string"] = true
@@ -57,6 +82,7 @@ func (s shape) add(path string, v any) {
 	default:
 		k.types["number"] = true
 	}
+	return true
 }
 
 // names is the types of k, null for none else.
@@ -74,10 +100,10 @@ func (k *kinds) names() string {
 	return text
 }
 
-// drift is how live differs from stored, a line for each path. What data decides is
+// Drift is how live differs from stored, a line for each path. What data decides is
 // none: a null where there may be a value, an array without elements, a member that
 // only some of the stored elements have.
-func drift(stored, live shape) (lines []string) {
+func Drift(stored, live Shape) (lines []string) {
 	paths := maps.Clone(stored)
 	maps.Copy(paths, live)
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
@@ -121,13 +147,13 @@ func above(path string) (string, bool) {
 }
 
 // parent reports whether s has an object in which path could be.
-func parent(s shape, path string) bool {
+func parent(s Shape, path string) bool {
 	up, isMember := above(path)
 	return isMember && s[up] != nil && s[up].types["object"]
 }
 
 // always reports whether every object in which path could be has it.
-func always(s shape, path string) bool {
+func always(s Shape, path string) bool {
 	up, isMember := above(path)
 	return isMember && s[up] != nil && s[path].seen >= s[up].seen
 }
