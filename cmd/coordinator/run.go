@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func (c *runCommand) Run(t *terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	reserveHeadroom(supervisorHeadroom)
+	defer runtime.KeepAlive(headroom(supervisorHeadroom))
 	log, sink := logs.New(t.stderr, found.LogLevel, found.LogFormat)
 	err = serve(t, found.Supervisor, log, sink, c, from)
 	last, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -55,7 +55,7 @@ func work(kind string) int {
 		fmt.Fprintf(os.Stderr, "worker %s: %v\n", kind, err)
 		return exitUsage
 	}
-	reserveHeadroom(workerHeadroom)
+	defer runtime.KeepAlive(headroom(workerHeadroom))
 	ipc.Server{
 		Handler: h, Version: version(), ReportsStage: true,
 		Drain: func(context.Context) error { return h.(io.Closer).Close() },
