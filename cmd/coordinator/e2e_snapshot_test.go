@@ -231,7 +231,7 @@ func TestSnapshotRefreshesAndVerifies(t *testing.T) {
 	if code != 1 || !strings.Contains(output, "1 answers, 1 of them not as they should be; in ") {
 		t.Errorf("%d %s", code, output)
 	}
-	if code, output := s.cli("snapshot", "ordres"); code != 1 || !strings.Contains(output, "orders") {
+	if code, output := s.cli("snapshot", "ordres"); code != 2 || !strings.Contains(output, "orders") {
 		t.Errorf("%d %s", code, output)
 	}
 	if code, output := s.cli("snapshot", "orders", "--dir", s.dir); code != 1 || !strings.Contains(output, "requests") {

@@ -140,6 +140,9 @@ func TestNoCanarySurvives(t *testing.T) {
 		for _, canary := range values {
 			for disguise, wear := range disguises {
 				for place, put := range places {
+					if place != "value" && !slices.Contains([]string{"plain", "percent", "base64url"}, disguise) {
+						continue // all disguises in one place, a few in all
+					}
 					a := put(wear(canary))
 					a.Private = []string{"test_learner_7"}
 					kept, findings, err := r.Apply(t.Context(), a)
@@ -238,7 +241,7 @@ func TestRulesThatFail(t *testing.T) {
 		{".a.b", `{"a":"4111111111111111"}`, "the rules fail on this body: expected an object but got: string"},
 		{"keys[0] | tonumber", secret, "the rules fail on this body: "},
 		{`"x" | until(false; .)`, "{}", "deadline"},
-		{`[range(2000000)] | tojson`, "{}", "more than 1048576 bytes"},
+		{`"x" * 2000000`, "{}", "more than 1048576 bytes"},
 		{".", "{", "not the JSON"},
 		{".", "{} {}", "more than one JSON value"},
 		{".", `"` + strings.Repeat("a", 1<<20) + `"`, "more than 1048576 bytes"},
