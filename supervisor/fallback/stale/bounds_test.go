@@ -64,7 +64,7 @@ func TestCostCoversHeap(t *testing.T) {
 				if c.known {
 					h.Set("Content-Length", fmt.Sprint(n))
 				}
-				rec, why := s.Record(r, 200, h, start)
+				rec, why := s.Record(r, s.Mark(), 200, h, start)
 				if rec == nil {
 					t.Fatal(why)
 				}
@@ -106,7 +106,7 @@ func TestFloodOfLargeAnswers(t *testing.T) {
 	before := heap()
 	var open []*stale.Recording
 	for i := range 200 {
-		rec, why := s.Record(get(fmt.Sprint("/large/", i)), 200, nil, start)
+		rec, why := s.Record(get(fmt.Sprint("/large/", i)), s.Mark(), 200, nil, start)
 		if rec == nil {
 			if why != stale.WhyNoRoom {
 				t.Fatal(why)
@@ -137,7 +137,7 @@ func TestFloodOfLargeAnswers(t *testing.T) {
 	}
 	// The largest that fits, and a byte more.
 	for n, want := range map[int]stale.Why{1 << 20: "", 1<<20 + 1: stale.WhyTooLarge} {
-		rec, why := s.Record(get("/exact"), 200, nil, start)
+		rec, why := s.Record(get("/exact"), s.Mark(), 200, nil, start)
 		if rec == nil {
 			t.Fatal(why)
 		}
@@ -148,7 +148,7 @@ func TestFloodOfLargeAnswers(t *testing.T) {
 			t.Errorf("%d bytes: %q, want %q", n, why, want)
 		}
 	}
-	if rec, why := s.Record(get("/said"), 200, fields("Content-Length: 1048577"), start); rec != nil || why != stale.WhyTooLarge {
+	if rec, why := s.Record(get("/said"), s.Mark(), 200, fields("Content-Length: 1048577"), start); rec != nil || why != stale.WhyTooLarge {
 		t.Errorf("%v, %q", rec, why)
 	}
 	tiny := stale.New(stale.Settings{Bytes: 100})
@@ -227,7 +227,7 @@ func TestAccounts(t *testing.T) {
 			body := make([]byte, 40<<10)
 			for range 2000 {
 				r := get(fmt.Sprint("/", rng.IntN(30)))
-				rec, _ := s.Record(r, 200, nil, start)
+				rec, _ := s.Record(r, s.Mark(), 200, nil, start)
 				if rec == nil {
 					continue
 				}

@@ -24,16 +24,13 @@ type Settings struct {
 }
 
 // A Credential is what tells the users of a backend apart: a field of the
-// request, or one cookie of its Cookie field. Any field may be listed. Those of
-// credentialFields keep an answer out when they are there and not listed; others,
-// such as the key field of some API, are unknown here and have to be.
+// request, or one cookie of its Cookie field. Any field may be listed. Those that
+// namesUser knows keep an answer out when they are there and not listed; others, such
+// as the key field of some API, are unknown here and have to be.
 type Credential struct {
 	Field  string // in canonical form
 	Cookie string // name of the one cookie that counts; "": all of the field
 }
-
-// credentialFields are taken for credentials without being told.
-var credentialFields = [...]string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Auth-Token"}
 
 // ParseCredential reads "Authorization", "Cookie", "Cookie:NAME" or the name of
 // another request field.
