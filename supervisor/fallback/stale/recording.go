@@ -213,7 +213,7 @@ func (rec *Recording) reserve(n int64) Why {
 	s := rec.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	room := s.settings.Load().recordingRoom()
+	room := s.settings.Load().recordingRoom(rec.held + n)
 	switch {
 	case n <= 0:
 		return ""

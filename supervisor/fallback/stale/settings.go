@@ -77,10 +77,17 @@ func (s Settings) withDefaults() *Settings {
 }
 
 // recordingRoom is how much of Bytes may be held by answers that are being
-// recorded: two of the largest, and at least a quarter. The rest is safe from
-// answers that are begun and never kept.
-func (s *Settings) recordingRoom() int64 {
-	return min(s.Bytes, max(s.Bytes/4, 2*s.MaxAnswer))
+// recorded, one of which takes up to much: two of the largest, and at least a
+// quarter. The rest is safe from answers that are begun and never kept. A sixteenth
+// on top is for small ones alone, of which it holds as many as a bulkhead commonly
+// lets be in flight: clients that take large answers slowly must not keep all others
+// from being remembered.
+func (s *Settings) recordingRoom(much int64) int64 {
+	room := max(s.Bytes/4, 2*s.MaxAnswer)
+	if much <= s.Bytes/16/32 {
+		return min(s.Bytes, room+s.Bytes/16)
+	}
+	return min(s.Bytes-s.Bytes/16, room)
 }
 
 // lists reports whether field is listed, in whole or by a cookie.
