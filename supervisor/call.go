@@ -46,6 +46,7 @@ type call struct {
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
 
+	sent      stale.Mark       // when it was
 	recording *stale.Recording // of the answer, to stand in later; nil: it will not
 	stoodIn   fallback.Kind    // that was given instead of an answer; "": none
 	rehearsed bool             // stoodIn was given for a drill alone
@@ -149,6 +150,7 @@ func (c *call) admit() (ok bool) {
 func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	c.body.duplex(c)
+	c.mark()
 	sentAt := time.Now()
 	c.handed = sentAt
 	var failed error // the attempt before

@@ -87,7 +87,19 @@ func (f *fallbacks) instead(status int, r *http.Request, now time.Time) *fallbac
 // readsOnly reports whether the request is one that an earlier answer can stand in
 // for. What a body asks for no URL tells.
 func (c *call) readsOnly() bool {
-	return (c.r.Method == http.MethodGet || c.r.Method == http.MethodHead) && c.body == nil && !IsUpgrade(c.r)
+	return (c.r.Method == http.MethodGet || c.r.Method == http.MethodHead) && c.body == nil && !IsUpgrade(c.r) && !isOverridden(c.r.Header)
+}
+
+// isOverridden reports whether a field asks a backend that honours it, as common
+// frameworks do, for another method or another URL: nobody here knows what the answer
+// is to.
+func isOverridden(h http.Header) bool {
+	for _, name := range [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url"} {
+		if h[name] != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // standIn gives a fallback instead of a problem, and reports whether there was one.
@@ -100,7 +112,9 @@ func (c *call) standIn(reason Reason) bool {
 	if a == nil {
 		return false
 	}
-	c.giveBack() // how fast the client takes it is not the bulkhead's concern
+	// How fast the client takes it is not the bulkhead's concern, nor the breaker's.
+	c.settle(time.Now())
+	c.giveBack()
 	c.give(a, reason.Status(), proxyStatus()[reason])
 	return true
 }

@@ -8,6 +8,14 @@ import (
 	"commerce.example/coordinator/supervisor/fallback/stale"
 )
 
+// mark notes when the request goes to the backend: what a write changes from then on
+// its answer may not have seen.
+func (c *call) mark() {
+	if f := c.set.backed; f != nil && f.stale != nil {
+		c.sent = f.stale.Mark()
+	}
+}
+
 // remember begins to record the answer that is about to be relayed, if it may
 // stand in for a later one; or has the store forget what a write has changed,
 // before its client can ask for it again.
@@ -25,7 +33,7 @@ func (c *call) remember(resp *http.Response) {
 	if c.r.Method != http.MethodGet || !c.readsOnly() || !framed || isEventStream(resp.Header) {
 		return
 	}
-	recording, why := f.stale.Record(c.r, resp.StatusCode, resp.Header, now)
+	recording, why := f.stale.Record(c.r, c.sent, resp.StatusCode, resp.Header, now)
 	c.recording = recording
 	c.notKept(why)
 }

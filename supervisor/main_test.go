@@ -182,7 +182,16 @@ func legacy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain")
-	fmt.Fprintf(w, "%s of %q at %d", r.URL.Path, r.Header.Get("Authorization"), time.Now().UnixNano())
+	body := fmt.Sprintf("%s of %q at %d", r.URL.Path, r.Header.Get("Authorization"), time.Now().UnixNano())
+	for file := r.FormValue("until"); file != "" && r.Method == "GET" && r.Context().Err() == nil; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+	}
+	if name := r.FormValue("says"); name != "" {
+		body = r.Header.Get(name)
+	}
+	io.WriteString(w, body)
 	if n, _ := strconv.Atoi(r.FormValue("n")); n > 0 {
 		w.Write(make([]byte, n))
 	}

@@ -173,6 +173,15 @@ func (c *call) complete(status int) {
 	c.giveBack()
 }
 
+// settle tells the breaker of a call without an answer; after judge it does nothing.
+func (c *call) settle(now time.Time) {
+	outcome := breaker.Ignored
+	if c.reason != "" && c.reason.CountsAgainstBackend() {
+		outcome = breaker.Failure
+	}
+	c.ticket.Done(now, outcome)
+}
+
 // judge tells the breaker of an answer.
 func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
@@ -223,12 +232,8 @@ func (c *call) relayRaw(resp *http.Response) {
 func (c *call) end() {
 	b := c.bulkhead
 	b.watch.remove(c)
-	outcome := breaker.Ignored
-	if c.reason != "" && c.reason.CountsAgainstBackend() {
-		outcome = breaker.Failure
-	}
 	now := time.Now()
-	c.ticket.Done(now, outcome)
+	c.settle(now)
 	c.keep(now, false)
 	if c.trial != nil {
 		c.trial.done()

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -108,9 +107,11 @@ func (c *snapshotCommand) configured(t *terminal) (supervisor.Config, error) {
 	return found.Supervisor, nil
 }
 
-// backupDir is where a bulkhead's backup data is.
+// backupDir is where the configuration has a bulkhead's backup data, be it asked for
+// yet or not.
 func backupDir(c supervisor.Config, bulkhead string) string {
-	return filepath.Join(c.StateDir, "backup", bulkhead)
+	i := slices.IndexFunc(c.Bulkheads, func(b supervisor.BulkheadConfig) bool { return b.Name == bulkhead })
+	return c.Bulkheads[i].Fallback.BackupDir // configured has seen to its being there
 }
 
 // front is the address of the coordinator that runs, which transport can reach.

@@ -163,6 +163,28 @@ func TestNoCanarySurvives(t *testing.T) {
 	}
 }
 
+// However much stands before it, what is encoded is looked at, in bounded time.
+func TestEndOfLongText(t *testing.T) {
+	words := strings.Repeat("notebook understanding ZmluZSB0ZXh0 6669 6e652074657874 ", 400)
+	for _, canary := range []string{
+		base64.StdEncoding.EncodeToString([]byte("a@b.de")), hex.EncodeToString([]byte("a@b.de")),
+		base64.StdEncoding.EncodeToString([]byte(hex.EncodeToString([]byte("a@b.de")))),
+	} {
+		body, err := json.Marshal(words + canary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := found(t, ".", string(body)); !slices.Contains(got, ".: email") {
+			t.Errorf("%s at the end of %d bytes: %v", canary, len(body), got)
+		}
+	}
+	begun := time.Now()
+	found(t, ".", `"`+strings.Repeat("YWJj/", 150_000)+`"`)
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("%s", took)
+	}
+}
+
 func TestNumbersAreRead(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"pan":4111111111111111}`: ".pan: card", `{"pan":4.111111111111111e15}`: ".pan: card", `{"pan":4111111111111111.0}`: ".pan: card",

@@ -17,20 +17,22 @@ import (
 const (
 	maxVariants = 100
 	maxNesting  = 6
+	maxGrowth   = 8 << 20 // bytes of them all; the parts of a run overlap
 )
 
 // variants is s and what it says once decoded, in all ways that apply, also one
 // after the other.
 func variants(s string) []string {
 	all := []string{s}
-	from := 0
+	from, size := 0, 0
 	for range maxNesting {
 		to := len(all)
 		for _, text := range all[from:to] {
 			for _, decode := range decoders {
 				for _, decoded := range decode(text) {
-					if decoded != "" && len(all) < maxVariants && !slices.Contains(all, decoded) {
+					if decoded != "" && len(all) < maxVariants && size < maxGrowth && !slices.Contains(all, decoded) {
 						all = append(all, decoded)
+						size += len(decoded)
 					}
 				}
 			}
@@ -126,17 +128,26 @@ var base64Run = regexp.MustCompile(`[A-Za-z0-9+/_-]{8,}={0,2}`)
 
 var urlToStandard = strings.NewReplacer("-", "+", "_", "/")
 
-// base64Runs is each run that decodes to readable text.
-func base64Runs(s string) (found []string) {
-	for _, run := range base64Run.FindAllString(s, maxVariants) {
+// base64Runs is what the runs that decode to readable text say, on a line each: one
+// text, so that those at the end of a long one count as much as those before.
+func base64Runs(s string) []string {
+	var lines []string
+	for _, run := range base64Run.FindAllString(s, -1) {
 		for _, part := range parts(run) {
 			decoded, err := base64.RawStdEncoding.DecodeString(urlToStandard.Replace(strings.TrimRight(part, "=")))
 			if err == nil && readable(decoded) {
-				found = append(found, string(decoded))
+				lines = append(lines, string(decoded))
 			}
 		}
 	}
-	return found
+	return asOne(lines)
+}
+
+func asOne(lines []string) []string {
+	if lines == nil {
+		return nil
+	}
+	return []string{strings.Join(lines, "\n")}
 }
 
 // parts is run, and what is left of it from each character on that may be of it or
@@ -154,14 +165,15 @@ func parts(run string) []string {
 
 var hexRun = regexp.MustCompile(`(?:[0-9A-Fa-f]{2}){6,}`)
 
-func hexRuns(s string) (found []string) {
-	for _, run := range hexRun.FindAllString(s, maxVariants) {
+func hexRuns(s string) []string {
+	var lines []string
+	for _, run := range hexRun.FindAllString(s, -1) {
 		decoded, err := hex.DecodeString(run)
 		if err == nil && readable(decoded) {
-			found = append(found, string(decoded))
+			lines = append(lines, string(decoded))
 		}
 	}
-	return found
+	return asOne(lines)
 }
 
 // readable tells text from what chance makes of a word that is not encoded.

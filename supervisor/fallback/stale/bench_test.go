@@ -104,7 +104,7 @@ func BenchmarkParallel(b *testing.B) {
 }
 
 func benchRecord(b *testing.B, s *stale.Store, r *http.Request, h http.Header, body []byte) {
-	rec, why := s.Record(r, 200, h, start)
+	rec, why := s.Record(r, s.Mark(), 200, h, start)
 	if rec == nil {
 		b.Fatal(why)
 	}

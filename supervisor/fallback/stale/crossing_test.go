@@ -137,7 +137,7 @@ func step(t *testing.T, s *stale.Store, rng *rand.Rand, now time.Time) (asked, h
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, _ := s.Record(c.r, 200, h, now)
+		rec, _ := s.Record(c.r, s.Mark(), 200, h, now)
 		if rec == nil {
 			return 0, 0
 		}
@@ -220,7 +220,7 @@ func TestApplyAnotherList(t *testing.T) {
 	s := stale.New(stale.Settings{PerCredential: credentials(t, "Cookie:a")})
 	b := get("/", "Cookie: b=1") // nobody, as far as a tells
 	mustKeep(t, s, b, nil, "b's", start)
-	begun, _ := s.Record(b, 200, nil, start)
+	begun, _ := s.Record(b, s.Mark(), 200, nil, start)
 	begun.Write([]byte("b's, too"))
 	s.Apply(stale.Settings{PerCredential: credentials(t, "Cookie:b")}, start)
 	if why := begun.Done(start, true); why != stale.WhyInvalidated {

@@ -20,7 +20,7 @@
 //   - stale-if-error=N: not given when stale for more than N seconds. In a request
 //     it limits what that request gets.
 //   - no-cache="..." and private="...", and all that Connection names: the answer
-//     is kept without these fields. Date, Age, Set-Cookie, Clear-Site-Data,
+//     is kept without these fields. Date, Age, Set-Cookie and the like, Clear-Site-Data,
 //     X-Request-Id and what belongs to a connection or to one exchange are left
 //     out always.
 //   - A request's max-age, min-fresh, max-stale and no-cache ask that the backend
@@ -37,6 +37,9 @@
 //
 // # Whose answers
 //
+// What is asked for is the target, the Host, and what a trusted proxy says about
+// scheme, host, port and prefix of the URL that its client has.
+//
 // This is stricter than RFC 9111. A request that carries a credential (see
 // Credential) has its answer kept only if Settings.PerCredential lists that
 // field, whatever Cache-Control says (RFC 9111 section 3.5 would let public
@@ -47,7 +50,7 @@
 // and was asked for without credentials belongs to nobody who could be
 // recognised, and is not kept.
 //
-// An answer with Set-Cookie to a request without credentials begins a session,
+// An answer with Set-Cookie, or with a field that gives out a token, to a request without credentials begins a session,
 // and its body may belong to it (a form's token does). It is kept only if it says
 // public, and without the cookie. To a request with listed credentials the cookie
 // commonly renews the session that the request named: kept, without the cookie.
@@ -63,8 +66,8 @@
 // that its answer names in Location or Content-Location (section 4.4), with a
 // newer answer, kept or forbidden to be kept, and with one that says that the
 // client has lost its access: 401, 403, 451, and redirects that are not permanent,
-// which is how pages send to their login. Answers that were on their way when an
-// unsafe request ended are not kept, as they may be from before. Failures (5xx,
+// which is how pages send to their login. Answers to what was sent before an unsafe
+// request ended are not kept, as they may be from before. Failures (5xx,
 // 429) end nothing.
 //
 // # Bounds

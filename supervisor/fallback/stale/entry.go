@@ -69,17 +69,34 @@ func headCost(url string, head headSize, vary []string, variant string) int64 {
 	return int64(n + n/8) // size classes of the allocator
 }
 
-// appendURL writes what names a resource here: host and target, without the
-// scheme. Hosts do not depend on case, and cannot contain the slash that follows.
-func appendURL(b []byte, host, uri string) []byte {
-	for i := range len(host) {
-		c := host[i]
+// originFields are what backends take for the scheme, the authority and the root of
+// the URL that the client has, since only a proxy in front knows them: of one target
+// they may make the shop of another host, or a redirect to https. The front sets
+// them, and lets trusted proxies alone say something else.
+var originFields = [...]string{"X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix"}
+
+// appendURL writes what names the resource of r, or another one of the same origin:
+// the origin, and uri. Hosts do not depend on case, and cannot contain the slash that
+// follows; no value can contain the bytes 0 and 1.
+func appendURL(b []byte, r *http.Request, uri string) []byte {
+	for _, name := range originFields {
+		for _, value := range r.Header[name] {
+			b = append(appendLower(b, value), 1)
+		}
+		b = append(b, 0)
+	}
+	return append(appendLower(b, r.Host), uri...)
+}
+
+func appendLower(b []byte, s string) []byte {
+	for i := range len(s) {
+		c := s[i]
 		if 'A' <= c && c <= 'Z' {
 			c |= 0x20
 		}
 		b = append(b, c)
 	}
-	return append(b, uri...)
+	return b
 }
 
 // line has the entries in the order in which the backend gave them.

@@ -12,12 +12,12 @@ func leftOut(name string) bool {
 	case "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"Proxy-Authenticate", "Proxy-Authorization", // RFC 9111 section 3.1
 		"Authentication-Info", "Proxy-Authentication-Info", // of one exchange (RFC 9110 section 11.6.3)
-		"Set-Cookie", "Set-Cookie2", "Clear-Site-Data", // would act a second time
-		"Age", "Date", // said anew by whoever gives the answer
+		"Clear-Site-Data", // would act a second time
+		"Age", "Date",     // said anew by whoever gives the answer
 		"X-Request-Id": // each answer has its own
 		return true
 	}
-	return false
+	return issuesToken(name) // once is enough
 }
 
 // exclusions are further fields that are not kept, as the answer names them:

@@ -39,8 +39,8 @@ func newDigests() *digests {
 // length before it, in the order of the list: no two requests with different
 // values write the same.
 func (d *digests) identify(h http.Header, set *Settings) (identity, Why) {
-	for _, field := range credentialFields {
-		if len(h[field]) > 0 && !set.lists(field) {
+	for field := range h {
+		if namesUser(field) && !set.lists(field) {
 			return identity{}, WhyCredentials
 		}
 	}
@@ -104,12 +104,26 @@ func appendCookie(b []byte, lines []string, name string) []byte {
 			if !isPlainCookieName(key) && (key != "" || ok) || assigns(value, name) {
 				return appendValues(append(b[:begin], "whole:"...), lines)
 			}
-			if len(key) == len(name) && strings.EqualFold(key, name) {
+			if sameCookieName(key, name) {
 				b = appendValue(append(append(b, key...), '='), value)
 			}
 		}
 	}
 	return b
+}
+
+// sameCookieName compares as the most lenient backend: without regard to case, and
+// with a dot that stands for an underscore (PHP).
+func sameCookieName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if x, y := a[i], b[i]; x != y && (x != '.' && x != '_' || y != '.' && y != '_') && !strings.EqualFold(a[i:i+1], b[i:i+1]) {
+			return false
+		}
+	}
+	return true
 }
 
 // isPlainCookieName is narrower than RFC 6265: nothing that some backend unescapes.
@@ -125,7 +139,7 @@ func assigns(s, name string) bool {
 			return false
 		}
 		before := strings.TrimRight(s[:i], " \t")
-		if len(before) >= len(name) && strings.EqualFold(before[len(before)-len(name):], name) {
+		if len(before) >= len(name) && sameCookieName(before[len(before)-len(name):], name) {
 			return true
 		}
 		s = s[i+1:]

@@ -10,8 +10,8 @@ import (
 
 // Invalidate ends what is kept of the URLs that an unsafe request has changed,
 // for everybody and in all variants: its own, and those of the same host that its
-// answer names in Location and Content-Location (RFC 9111 section 4.4). Answers
-// of these URLs that are being recorded are not kept. It does nothing for safe
+// answer names in Location and Content-Location (RFC 9111 section 4.4). Answers of
+// these URLs to what was sent before are not kept either. It does nothing for safe
 // methods and for answers other than 2xx and 3xx, so it may be called with any.
 func (s *Store) Invalidate(r *http.Request, status int, h http.Header, now time.Time) {
 	switch r.Method {
@@ -22,7 +22,7 @@ func (s *Store) Invalidate(r *http.Request, status int, h http.Header, now time.
 		return
 	}
 	var space [512]byte
-	s.end(string(appendURL(space[:0], r.Host, r.RequestURI)), now)
+	s.end(string(appendURL(space[:0], r, r.RequestURI)), now)
 	for _, lines := range [...][]string{h["Location"], h["Content-Location"]} {
 		for _, ref := range lines {
 			if named, ok := sameHost(r, ref); ok {
@@ -32,8 +32,8 @@ func (s *Store) Invalidate(r *http.Request, status int, h http.Header, now time.
 	}
 }
 
-// sameHost resolves a reference of the answer to r. Scheme and host make the
-// origin, and here one host is one origin.
+// sameHost resolves a reference of the answer to r. Its host is that of r, or the
+// one that a proxy in front has for it; the scheme is taken to be the same.
 func sameHost(r *http.Request, ref string) (string, bool) {
 	base, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {
@@ -41,10 +41,10 @@ func sameHost(r *http.Request, ref string) (string, bool) {
 	}
 	target, err := base.Parse(ref)
 	if err != nil || target.Scheme != "" && target.Scheme != "http" && target.Scheme != "https" ||
-		target.Host != "" && !strings.EqualFold(target.Host, r.Host) {
+		target.Host != "" && !strings.EqualFold(target.Host, r.Host) && !strings.EqualFold(target.Host, r.Header.Get("X-Forwarded-Host")) {
 		return "", false
 	}
-	return string(appendURL(nil, r.Host, target.RequestURI())), true
+	return string(appendURL(nil, r, target.RequestURI())), true
 }
 
 // end removes what is kept of a URL, and notes that this happened.
@@ -73,41 +73,43 @@ func (s *Store) forget(e *entry) {
 	}
 }
 
-// invalidations are the last URLs that were ended, so that a recording can tell
-// whether its own was among them since it began. What is older than all of them
-// is unknown, and taken for ended.
-type invalidations struct {
-	count uint64 // in all
-	urls  [64]uint64
-	since uint64 // recordings that began before this count are void, whatever their URL
+// A Mark is a moment in the life of a Store. Take one when a request is sent: what
+// its answer says may be from then. The zero Mark is before all.
+type Mark uint64
+
+// Mark is now.
+func (s *Store) Mark() Mark {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended.now
 }
 
-// urlSeed is of no consequence: a collision has one answer too many not kept.
+// invalidations are when URLs were ended, so that a recording can tell whether its
+// own was since its request was sent. Of the URLs that share a place it is the last
+// one: a collision has an answer too many not kept.
+type invalidations struct {
+	now    Mark // after each there is another
+	places [4096]Mark
+	every  Mark // when all were
+}
+
 var urlSeed = maphash.MakeSeed()
 
+func (v *invalidations) place(url string) *Mark {
+	return &v.places[maphash.String(urlSeed, url)%uint64(len(v.places))]
+}
+
 func (v *invalidations) note(url string) {
-	v.urls[v.count%uint64(len(v.urls))] = maphash.String(urlSeed, url)
-	v.count++
+	v.now++
+	*v.place(url) = v.now
 }
 
 func (v *invalidations) all() {
-	v.count++
-	v.since = v.count
+	v.now++
+	v.every = v.now
 }
 
-// voids reports whether url was ended after count was what it says.
-func (v *invalidations) voids(url string, count uint64) bool {
-	if count == v.count {
-		return false
-	}
-	if count < v.since || v.count-count > uint64(len(v.urls)) {
-		return true
-	}
-	sum := maphash.String(urlSeed, url)
-	for i := count; i < v.count; i++ {
-		if v.urls[i%uint64(len(v.urls))] == sum {
-			return true
-		}
-	}
-	return false
+// voids reports whether url was ended after since.
+func (v *invalidations) voids(url string, since Mark) bool {
+	return v.now != since && (v.every > since || *v.place(url) > since)
 }

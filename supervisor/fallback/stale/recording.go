@@ -17,7 +17,7 @@ type Recording struct {
 	store  *Store
 	url    string
 	who    identity
-	begun  uint64 // invalidations before it
+	sent   Mark   // its request was
 	like   *entry // kept for the same request; nil: none
 	renews bool   // it is a 304, and has like's body
 	asLike bool   // status, header and variant are like's
@@ -37,10 +37,10 @@ type Recording struct {
 	failed Why
 }
 
-// Record begins to record the answer to r, as the front cleaned it, of which
-// status and h have arrived at now. It keeps neither r nor h. It returns nil, and
-// why, when the answer is not kept.
-func (s *Store) Record(r *http.Request, status int, h http.Header, now time.Time) (*Recording, Why) {
+// Record begins to record the answer to r, as the front cleaned it and sent it to
+// the backend at sent, of which status and h have arrived at now. It keeps neither
+// r nor h. It returns nil, and why, when the answer is not kept.
+func (s *Store) Record(r *http.Request, sent Mark, status int, h http.Header, now time.Time) (*Recording, Why) {
 	if r.Method != http.MethodGet || hasBody(r) {
 		return nil, WhyMethod
 	}
@@ -49,7 +49,7 @@ func (s *Store) Record(r *http.Request, status int, h http.Header, now time.Time
 	if why != "" {
 		return nil, why
 	}
-	rec := &Recording{store: s, who: who, status: status, length: -1}
+	rec := &Recording{store: s, who: who, sent: sent, status: status, length: -1}
 	if !rec.meet(r, set, now) {
 		return nil, WhyInvalidated
 	}
@@ -70,7 +70,7 @@ func (s *Store) Record(r *http.Request, status int, h http.Header, now time.Time
 // between, and who is not what it was.
 func (rec *Recording) meet(r *http.Request, set *Settings, now time.Time) bool {
 	var space [512]byte
-	url := appendURL(space[:0], r.Host, r.RequestURI)
+	url := appendURL(space[:0], r, r.RequestURI)
 	s := rec.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,7 +81,6 @@ func (rec *Recording) meet(r *http.Request, set *Settings, now time.Time) bool {
 	} else {
 		rec.url = string(url)
 	}
-	rec.begun = s.ended.count
 	return set == s.settings.Load()
 }
 
@@ -214,7 +213,7 @@ func (rec *Recording) reserve(n int64) Why {
 	s := rec.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	room := s.settings.Load().recordingRoom()
+	room := s.settings.Load().recordingRoom(rec.held + n)
 	switch {
 	case n <= 0:
 		return ""
@@ -258,7 +257,7 @@ func (rec *Recording) Done(now time.Time, complete bool) Why {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec.release()
-	if rec.failed == "" && s.ended.voids(rec.url, rec.begun) {
+	if rec.failed == "" && s.ended.voids(rec.url, rec.sent) {
 		rec.failed = WhyInvalidated
 	}
 	switch {

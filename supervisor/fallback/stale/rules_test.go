@@ -266,8 +266,8 @@ func TestNewerAnswers(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	// Of two recordings the one that was made later is kept, whoever ends first.
-	first, _ := s.Record(get("/a"), 200, nil, start.Add(second))
-	next, _ := s.Record(get("/a"), 200, nil, start.Add(2*second))
+	first, _ := s.Record(get("/a"), s.Mark(), 200, nil, start.Add(second))
+	next, _ := s.Record(get("/a"), s.Mark(), 200, nil, start.Add(2*second))
 	next.Write([]byte("next"))
 	first.Write([]byte("first"))
 	next.Done(start.Add(3*second), true)
@@ -282,7 +282,7 @@ func TestCut(t *testing.T) {
 	s := stale.New(stale.Settings{})
 	mustKeep(t, s, get("/a"), nil, "whole", start)
 	for _, body := range []string{"", "who", "whole", "other", "wholesome"} {
-		rec, why := s.Record(get("/a"), 200, nil, start)
+		rec, why := s.Record(get("/a"), s.Mark(), 200, nil, start)
 		if why != "" {
 			t.Fatal(why)
 		}

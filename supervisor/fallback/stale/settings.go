@@ -24,16 +24,13 @@ type Settings struct {
 }
 
 // A Credential is what tells the users of a backend apart: a field of the
-// request, or one cookie of its Cookie field. Any field may be listed. Those of
-// credentialFields keep an answer out when they are there and not listed; others,
-// such as the key field of some API, are unknown here and have to be.
+// request, or one cookie of its Cookie field. Any field may be listed. Those that
+// namesUser knows keep an answer out when they are there and not listed; others, such
+// as the key field of some API, are unknown here and have to be.
 type Credential struct {
 	Field  string // in canonical form
 	Cookie string // name of the one cookie that counts; "": all of the field
 }
-
-// credentialFields are taken for credentials without being told.
-var credentialFields = [...]string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Auth-Token"}
 
 // ParseCredential reads "Authorization", "Cookie", "Cookie:NAME" or the name of
 // another request field.
@@ -80,10 +77,17 @@ func (s Settings) withDefaults() *Settings {
 }
 
 // recordingRoom is how much of Bytes may be held by answers that are being
-// recorded: two of the largest, and at least a quarter. The rest is safe from
-// answers that are begun and never kept.
-func (s *Settings) recordingRoom() int64 {
-	return min(s.Bytes, max(s.Bytes/4, 2*s.MaxAnswer))
+// recorded, one of which takes up to much: two of the largest, and at least a
+// quarter. The rest is safe from answers that are begun and never kept. A sixteenth
+// on top is for small ones alone, of which it holds as many as a bulkhead commonly
+// lets be in flight: clients that take large answers slowly must not keep all others
+// from being remembered.
+func (s *Settings) recordingRoom(much int64) int64 {
+	room := max(s.Bytes/4, 2*s.MaxAnswer)
+	if much <= s.Bytes/16/32 {
+		return min(s.Bytes, room+s.Bytes/16)
+	}
+	return min(s.Bytes-s.Bytes/16, room)
 }
 
 // lists reports whether field is listed, in whole or by a cookie.

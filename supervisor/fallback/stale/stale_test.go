@@ -50,7 +50,7 @@ func request(method, uri string, lines ...string) *http.Request {
 
 // record lets the backend answer r at now, in pieces of 7 bytes.
 func record(s *stale.Store, r *http.Request, status int, h http.Header, body string, now time.Time) stale.Why {
-	rec, why := s.Record(r, status, h, now)
+	rec, why := s.Record(r, s.Mark(), status, h, now)
 	if rec == nil {
 		return why
 	}

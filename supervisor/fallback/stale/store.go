@@ -103,7 +103,7 @@ func (s *Store) find(r *http.Request, now time.Time, explicit bool) (*fallback.A
 		atMost = parseDirectives(lines).staleIfError
 	}
 	var space [512]byte
-	url := appendURL(space[:0], r.Host, r.RequestURI)
+	url := appendURL(space[:0], r, r.RequestURI)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

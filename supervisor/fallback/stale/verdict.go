@@ -53,7 +53,7 @@ func judge(r *http.Request, who identity, status int, h http.Header, set *Settin
 		return verdict{}, nil, WhyPrivate
 	case d.noCache:
 		return verdict{}, nil, WhyNoCache
-	case len(h["Set-Cookie"])+len(h["Set-Cookie2"]) > 0 && who == identity{} && !d.public:
+	case who == identity{} && !d.public && beginsSession(h):
 		return verdict{}, nil, WhySetCookie
 	}
 

@@ -11,7 +11,7 @@ const (
 	WhyNoStore     Why = "no_store"    // the request or the answer forbids it
 	WhyNoCache     Why = "no_cache"    // may not be given without asking the backend
 	WhyPrivate     Why = "private"     // and asked for without credentials
-	WhySetCookie   Why = "set_cookie"  // begins a session, and is not public
+	WhySetCookie   Why = "set_cookie"  // or another token: begins a session, and is not public
 	WhyVary        Why = "vary"        // on everything, or on more than is compared
 	WhyRevalidate  Why = "revalidate"  // must be revalidated when stale, and is stale at once
 	WhyTooOld      Why = "too_old"     // by Age or Date beyond MaxAge or stale-if-error already

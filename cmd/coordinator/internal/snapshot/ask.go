@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -90,16 +91,37 @@ func acceptable(response *http.Response) error {
 // the credentials.
 func (o *Options) privates(r request) []string {
 	values, _ := r.pat.Captures(r.ask)
-	for _, fields := range o.Header {
-		for _, value := range fields {
-			for _, part := range strings.FieldsFunc(value, func(c rune) bool { return strings.ContainsRune(" ;,", c) }) {
-				_, after, isPair := strings.Cut(part, "=")
-				if isPair && after != "" {
-					values = append(values, after)
-				}
-				values = append(values, part)
+	for _, header := range []http.Header{r.header, o.Header} {
+		for name, fields := range header {
+			if strings.HasPrefix(http.CanonicalHeaderKey(name), "Accept") {
+				continue // what is wanted, which the answer commonly repeats
+			}
+			for _, value := range fields {
+				values = append(values, secretsOf(value)...)
 			}
 		}
 	}
 	return values
+}
+
+// secretsOf is what stands in a field with a credential: its parts, what they are
+// assigned and say once decoded, and both halves of a user's name and password (RFC
+// 7617 section 2). The scheme is a word like others.
+func secretsOf(value string) (all []string) {
+	if user, password, ok := (&http.Request{Header: http.Header{"Authorization": {value}}}).BasicAuth(); ok {
+		all = append(all, user, password)
+	}
+	if scheme, rest, found := strings.Cut(value, " "); found && (strings.EqualFold(scheme, "Basic") || strings.EqualFold(scheme, "Bearer")) {
+		value = rest
+	}
+	for _, part := range strings.FieldsFunc(value, func(c rune) bool { return strings.ContainsRune(" ;,", c) }) {
+		_, after, _ := strings.Cut(part, "=")
+		for _, text := range []string{part, after} {
+			all = append(all, text)
+			if decoded, err := url.QueryUnescape(text); err == nil && decoded != text {
+				all = append(all, decoded)
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
 }
