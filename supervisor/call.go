@@ -38,6 +38,7 @@ type call struct {
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	handed   time.Time // to the worker of this attempt
+	headAt   time.Time // the head of the answer came; zero: none did
 	progress Progress
 	leased   bool
 	written  bool   // the head of an answer went to the client
@@ -241,6 +242,7 @@ func (c *call) over() bool {
 
 func (c *call) answered(sentAt time.Time) {
 	now := time.Now()
+	c.headAt = now
 	c.headed.Store(true)
 	c.ticket.Answered(now)
 	c.progress = Progress{Dispatched: true, Stage: exchange.Answered, Begun: true}

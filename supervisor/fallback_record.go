@@ -24,16 +24,15 @@ func (c *call) remember(resp *http.Response) {
 	if f == nil || f.stale == nil {
 		return
 	}
-	now := time.Now()
 	if !SafeMethod(c.r.Method) {
-		f.stale.Invalidate(c.r, resp.StatusCode, resp.Header, now)
+		f.stale.Invalidate(c.r, resp.StatusCode, resp.Header, c.headAt)
 		return
 	}
 	_, framed := resp.Body.(*ipc.Body) // an answer that a handler wrote by hand may have no end of its own
 	if c.r.Method != http.MethodGet || !c.readsOnly() || !framed || isEventStream(resp.Header) {
 		return
 	}
-	recording, why := f.stale.Record(c.r, c.sent, resp.StatusCode, resp.Header, now)
+	recording, why := f.stale.Record(c.r, c.sent, resp.StatusCode, resp.Header, c.headAt)
 	c.recording = recording
 	c.notKept(why)
 }

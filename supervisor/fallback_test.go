@@ -3,15 +3,9 @@ package supervisor_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,105 +14,8 @@ import (
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback"
-	"commerce.example/coordinator/supervisor/fallback/backup"
 	"commerce.example/coordinator/supervisor/fallback/stale"
 )
-
-// legacyOf is a bulkhead with fallbacks whose backend does as set says: "" is
-// well, a status is what it answers, and a fault how it fails.
-func legacyOf(t testing.TB, name string, change ...func(*supervisor.BulkheadConfig)) (c supervisor.BulkheadConfig, set func(state string)) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "legacy")
-	set = func(state string) {
-		t.Helper()
-		err := os.WriteFile(file+".new", []byte(state), 0o600)
-		if err == nil {
-			err = os.Rename(file+".new", file)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	set("")
-	c = bulkhead(name, func(c *supervisor.BulkheadConfig) {
-		c.Worker.Env["LEGACY"] = file
-		c.Breaker.MinCalls = 1000 // closed, unless the test is about it
-		c.Fallback.Kinds = []fallback.Kind{fallback.Stale}
-		c.Fallback.Stale = stale.Settings{Bytes: 16 << 20, MaxAge: time.Minute, PerCredential: []stale.Credential{{Field: "Authorization"}}}
-	})
-	for _, f := range change {
-		f(&c)
-	}
-	return c, set
-}
-
-// withBackup reads answers, written as name and text in turn.
-func withBackup(t testing.TB, files ...string) func(*supervisor.BulkheadConfig) {
-	t.Helper()
-	dir := t.TempDir()
-	for i := 0; i < len(files); i += 2 {
-		if err := os.WriteFile(filepath.Join(dir, files[i]+backup.Suffix), []byte(files[i+1]), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set, err := backup.Load(dir, backup.Bounds{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func(c *supervisor.BulkheadConfig) {
-		c.Fallback.Kinds = append(c.Fallback.Kinds, fallback.Backup)
-		c.Fallback.Backup = set
-	}
-}
-
-const prepared = "GET /a/legacy/critical?{...}\nmade 2026-01-02T03:04:05Z\nstatus 200\nContent-Type: text/plain\n\nprepared"
-
-// sample is the value of a series; 0 when there is none.
-func (r *running) sample(series string) float64 {
-	r.t.Helper()
-	text := r.metric(series)
-	if text == "" {
-		return 0
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return v
-}
-
-// member is the parameters of the last one of a list of intermediaries.
-func member(t *testing.T, h http.Header, field string) map[string]any {
-	t.Helper()
-	list, err := httpsfv.UnmarshalList(h.Values(field))
-	if err != nil || len(list) == 0 {
-		t.Fatalf("%s: %q: %v", field, h.Values(field), err)
-	}
-	item := list[len(list)-1].(httpsfv.Item)
-	if item.Value != httpsfv.Token("coordinator") {
-		t.Errorf("%s is of %v", field, item.Value)
-	}
-	params := map[string]any{}
-	for _, name := range item.Params.Names() {
-		params[name], _ = item.Params.Get(name)
-	}
-	return params
-}
-
-func wantParams(t *testing.T, h http.Header, field string, want map[string]any) {
-	t.Helper()
-	got := member(t, h, field)
-	for name, value := range want {
-		if got[name] != value {
-			t.Errorf("%s %q: %s is %v, want %v", field, h.Values(field), name, got[name], value)
-		}
-	}
-	for name := range got {
-		if _, ok := want[name]; !ok {
-			t.Errorf("%s %q: has %s", field, h.Values(field), name)
-		}
-	}
-}
 
 // Whatever keeps the bulkhead from answering, a safe request gets what was
 // answered before, and is told so; one that is not safe gets its problem.
@@ -316,65 +213,6 @@ func TestAnswerReplaced(t *testing.T) {
 	eventually(t, time.Second, "slots back", func() bool { return r.bulkhead("a").InFlight == 0 })
 }
 
-// Over the wire, at the same time, with a backend that comes and goes: nobody
-// ever gets an answer of somebody else.
-func TestFallbackNeverCrosses(t *testing.T) {
-	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) { c.Limit, c.Queue, c.QueueTimeout = 16, 16, 5*time.Second })
-	r := start(t, []supervisor.BulkheadConfig{c})
-	stop := make(chan struct{})
-	var flapping, users sync.WaitGroup
-	flapping.Go(func() {
-		tick := time.NewTicker(3 * time.Millisecond)
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				set([]string{"", "backend_reset"}[n%2])
-			}
-		}
-	})
-	var standIns atomic.Int64
-	for user := range 6 {
-		users.Go(func() {
-			auth := fmt.Sprintf("Bearer %d", user/2) // each twice; 0 has none
-			if user < 2 {
-				auth = ""
-			}
-			client := http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
-			defer client.CloseIdleConnections()
-			rnd := rand.New(rand.NewPCG(1, uint64(user)))
-			for range 500 {
-				req, _ := http.NewRequest("GET", fmt.Sprintf("http://%s/a/legacy/orders?page=%d", r.addr, rnd.IntN(3)), nil)
-				if auth != "" {
-					req.Header.Set("Authorization", auth)
-				}
-				resp, err := client.Do(req)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				body, _ := io.ReadAll(resp.Body)
-				resp.Body.Close()
-				if resp.Header.Get("Cache-Status") != "" {
-					standIns.Add(1)
-				}
-				if resp.StatusCode == 200 && !strings.HasPrefix(string(body), fmt.Sprintf("/a/legacy/orders of %q at ", auth)) {
-					t.Errorf("%q was given %q", auth, body)
-				}
-			}
-		})
-	}
-	users.Wait()
-	close(stop)
-	flapping.Wait()
-	if standIns.Load() < 100 {
-		t.Errorf("only %d answers were fallbacks", standIns.Load())
-	}
-	t.Logf("%d fallbacks among 3000 answers", standIns.Load())
-}
-
 // A write ends what was remembered of its target.
 func TestWriteEndsStale(t *testing.T) {
 	c, set := legacyOf(t, "a")
@@ -387,140 +225,6 @@ func TestWriteEndsStale(t *testing.T) {
 	set("backend_reset")
 	if got := r.reason("GET", "/a/legacy/x", nil) + " " + r.reason("GET", "/a/legacy/y", nil); got != "backend_reset 200" {
 		t.Error(got)
-	}
-}
-
-// A coding that the client does not name is not given to it, Vary or not.
-func TestFallbackCoding(t *testing.T) {
-	c, set := legacyOf(t, "a")
-	r := start(t, []supervisor.BulkheadConfig{c})
-	const target = "/a/legacy/x?Content-Encoding=gzip"
-	r.get(target, "Accept-Encoding", "gzip")
-	set("backend_reset")
-	for accept, want := range map[string]int{
-		"gzip": 200, "br, x-gzip;q=0.5": 200, "*": 200, "GZIP": 200,
-		"br": 502, "gzip;q=0": 502, "gzip;q=0, *": 502, "*;q=0.0": 502, "identity": 502,
-	} {
-		if resp, _ := r.get(target, "Accept-Encoding", accept); resp.StatusCode != want {
-			t.Errorf("%q: %d", accept, resp.StatusCode)
-		}
-	}
-	if resp, _ := r.get(target); resp.StatusCode != 502 {
-		t.Errorf("no Accept-Encoding: %d", resp.StatusCode)
-	}
-}
-
-// What a page of another origin can read of a fallback: what the backend let it
-// read, and what says that it is one.
-func TestFallbackCORS(t *testing.T) {
-	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) { c.CORSOrigins = []string{"https://shop.example"} })
-	r := start(t, []supervisor.BulkheadConfig{c})
-	const target = "/a/legacy/x?Access-Control-Allow-Origin=https://shop.example&Access-Control-Expose-Headers=X-Stock&Vary=Origin"
-	r.get(target, "Origin", "https://shop.example")
-	set("backend_reset")
-	for range 2 { // what is added to shared fields must not stay there
-		resp, _ := r.get(target, "Origin", "https://shop.example")
-		h := resp.Header
-		if resp.StatusCode != 200 || h.Get("Access-Control-Allow-Origin") != "https://shop.example" || h.Get("Access-Control-Allow-Credentials") != "true" {
-			t.Fatalf("%d %v", resp.StatusCode, h)
-		}
-		exposed := strings.Join(h.Values("Access-Control-Expose-Headers"), ", ")
-		if exposed != "X-Stock, X-Request-Id, Retry-After, Proxy-Status, Cache-Status, Age" || len(h.Values("Vary")) != 2 {
-			t.Errorf("%q, Vary %q", exposed, h.Values("Vary"))
-		}
-	}
-}
-
-// A reload keeps what is remembered, takes new data, and ends both.
-func TestReloadFallback(t *testing.T) {
-	c, set := legacyOf(t, "a", withBackup(t, "critical", prepared))
-	r, next, _ := reloadable(t, c)
-	reload := func(change ...func(*supervisor.BulkheadConfig)) {
-		t.Helper()
-		before := pids(r.bulkhead("a"))
-		changed := c
-		for _, f := range change {
-			f(&changed)
-		}
-		*next = []supervisor.BulkheadConfig{changed}
-		if rep := r.Reload(t.Context()); rep.Error != "" || fmt.Sprint(pids(r.bulkhead("a"))) != fmt.Sprint(before) {
-			t.Fatalf("%+v", rep)
-		}
-	}
-	_, was := r.get("/a/legacy/x")
-	set("backend_reset")
-
-	anew := withBackup(t, "critical", strings.Replace(prepared, "\n\nprepared", "\n\nprepared anew", 1))
-	reload(func(c *supervisor.BulkheadConfig) {
-		c.Fallback.Kinds, c.Fallback.Stale.MaxAge = []fallback.Kind{fallback.Stale}, 2*time.Minute
-		anew(c)
-	})
-	if _, is := r.get("/a/legacy/x"); is != was {
-		t.Errorf("%q, want %q", is, was)
-	}
-	if _, is := r.get("/a/legacy/critical"); is != "prepared anew" {
-		t.Errorf("%q", is)
-	}
-	reload(func(c *supervisor.BulkheadConfig) { c.Fallback = supervisor.FallbackConfig{} })
-	if got := r.reason("GET", "/a/legacy/x", nil); got != "backend_reset" || r.bulkhead("a").Fallback != nil {
-		t.Errorf("none: %s", got)
-	}
-	eventually(t, 5*time.Second, "not degraded", func() bool { _, degraded, _ := r.Ready(); return len(degraded) == 0 })
-	reload()
-	if got := r.reason("GET", "/a/legacy/x", nil); got != "backend_reset" {
-		t.Errorf("what was forgotten came back: %s", got)
-	}
-}
-
-// Without a backend there are no workers, and what was prepared is all there is.
-func TestFallbackAlways(t *testing.T) {
-	r := start(t, one("a", withBackup(t, "critical", prepared), func(c *supervisor.BulkheadConfig) { c.Fallback.Always, c.Workers = true, 0 }))
-	resp, body := r.get("/a/legacy/critical")
-	if resp.StatusCode != 200 || body != "prepared" {
-		t.Fatalf("%d %q", resp.StatusCode, body)
-	}
-	wantParams(t, resp.Header, "Cache-Status", map[string]any{"hit": true, "detail": httpsfv.Token("backup")})
-	if got := r.reason("GET", "/a/other", nil) + " " + r.reason("POST", "/a/legacy/critical", nil); got != "no_worker no_worker" {
-		t.Error(got)
-	}
-	if ok, degraded, why := r.Ready(); !ok || len(degraded) != 1 {
-		t.Errorf("%v %v %v", ok, degraded, why)
-	}
-	two := 2
-	if rep := r.Resize(t.Context(), "a", &two, nil); rep.Error == "" {
-		t.Errorf("%+v", rep)
-	}
-	if s := r.bulkhead("a"); !s.Fallback.Always || len(s.Workers) != 0 {
-		t.Errorf("%+v", s)
-	}
-}
-
-// A client that does not read its fallback holds no slot, and not for ever.
-func TestSlowReaderOfFallback(t *testing.T) {
-	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) {
-		c.Limit, c.Queue, c.IdleTimeout = 1, 0, 300*time.Millisecond
-		c.Fallback.Stale.Bytes, c.Fallback.Stale.MaxAnswer = 64<<20, 32<<20
-	})
-	r := start(t, []supervisor.BulkheadConfig{c})
-	const target = "/a/legacy/x?n=16777216" // more than the kernel holds for it
-	_, was := r.get(target)
-	set("backend_reset")
-	_, br := r.raw("GET " + target + " HTTP/1.1\r\nHost: " + r.addr + "\r\n\r\n")
-	resp, err := http.ReadResponse(br, nil)
-	if err != nil || resp.StatusCode != 200 || resp.Header.Get("Cache-Status") == "" {
-		t.Fatalf("%v %v", resp, err)
-	}
-	if n := r.bulkhead("a").InFlight; n != 0 {
-		t.Errorf("%d slots are held", n)
-	}
-	if _, is := r.get(target); is != was {
-		t.Error("another client did not get the answer")
-	}
-	eventually(t, 10*time.Second, "the reader is given up", func() bool {
-		return r.sample(`coordinator_requests_total{bulkhead="a",code="499",outcome="sent_unknown"}`) == 1
-	})
-	if n, err := io.Copy(io.Discard, resp.Body); err == nil {
-		t.Errorf("the answer ended cleanly after %d bytes", n)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -26,6 +27,7 @@ func TestE2EOrderHistoryPage(t *testing.T) {
 	t.Run("answers", func(t *testing.T) { testHistoryAnswers(t, b) })
 	t.Run("fields", func(t *testing.T) { testHistoryFields(t, b) })
 	t.Run("demo", func(t *testing.T) { testHistoryDemo(t, b) })
+	t.Run("cold", func(t *testing.T) { testHistoryCold(t, b) })
 }
 
 // history is a tab with the page.
@@ -238,11 +240,16 @@ func testHistoryFields(t *testing.T, b *browser) {
 	}
 }
 
-// testHistoryDemo uses the page of the demo as a person would, lets its legacy
-// service die, and come back.
-func testHistoryDemo(t *testing.T, b *browser) {
+// historyStack is the demo, as far as the page needs it.
+func historyStack(t *testing.T) *demo.Stack {
+	t.Helper()
 	stack, err := demo.StartStack(t.Context(), demo.StackOptions{
 		Exe: self(t), Listen: reserved(t), AdminListen: reserved(t), Kinds: []demo.Kind{demo.Orders, demo.OrdersVendor, demo.Page},
+		Notable: func(line string) {
+			if strings.Contains(line, "BACKUP") {
+				t.Errorf("logged: %s", line)
+			}
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -252,6 +259,62 @@ func testHistoryDemo(t *testing.T, b *browser) {
 			t.Error(err)
 		}
 	})
+	return stack
+}
+
+// die ends a service as an accident does.
+func die(t *testing.T, s *demo.Service) {
+	t.Helper()
+	if err := s.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Exited()
+}
+
+// testHistoryCold has the legacy service dead before anybody has asked it: the page
+// has what was prepared, and for what was not, says so.
+func testHistoryCold(t *testing.T, b *browser) {
+	stack := historyStack(t)
+	die(t, stack.Services[demo.Orders])
+	h := b.history(t, stack.URL())
+	for _, user := range []string{demo.Username(0), demo.Username(1)} {
+		h.choose("user", user)
+		h.until("what was prepared, for "+user, func(s shown) bool { return s.prepared() })
+	}
+	h.navigate(stack.URL() + demo.PagePath + "?page=2")
+	none := h.until("that a second page was not", func(s shown) bool { return s.Problem != "" })
+	if len(none.Orders) > 0 || none.Banner != "" || !strings.Contains(none.Problem, "No orders are shown; nothing has happened to them.") ||
+		!strings.Contains(none.Problem, "Reason: ") || !slices.Contains(none.Buttons, "Try again") {
+		t.Errorf("%+v", none)
+	}
+	h.press("Newer orders")
+	h.until("the first page, prepared", func(s shown) bool { return s.prepared() })
+	ctx, stop := context.WithTimeout(t.Context(), pageTime)
+	defer stop()
+	if err := stack.Services[demo.Orders].Restart(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, pageTime, "live orders", func() bool {
+		h.reload()
+		s := h.until("settled", func(shown) bool { return true })
+		return len(s.Orders) == 5 && s.Banner+s.Problem == ""
+	})
+}
+
+// preparedBanner is what is said of it, with its age.
+var preparedBanner = regexp.MustCompile(`This is prepared data, [0-9]+ (second|minute|hour|day)s? old: it may differ from your orders\.`)
+
+// prepared reports whether the page shows the example that is nobody's order, and
+// is honest about it.
+func (s shown) prepared() bool {
+	return s.Kind == "backup" && slices.Equal(s.Orders, []string{"EXAMPLE-1"}) && preparedBanner.MatchString(s.Banner) && s.Problem == "" &&
+		strings.Contains(s.Text, "This is an example and not an order")
+}
+
+// testHistoryDemo uses the page of the demo as a person would, lets its legacy
+// service die, and come back.
+func testHistoryDemo(t *testing.T, b *browser) {
+	stack := historyStack(t)
 	h := b.history(t, stack.URL())
 
 	first := h.until("orders", func(s shown) bool { return len(s.Orders) == 5 })
@@ -301,25 +364,20 @@ func reserved(t *testing.T) string {
 // outage has the legacy service die under the page and come back.
 func (h history) outage(t *testing.T, stack *demo.Stack, first shown) {
 	legacy := stack.Services[demo.Orders]
-	if err := legacy.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	<-legacy.Exited()
+	die(t, legacy)
 	h.reload()
 	stale := h.until("the orders as they were", func(s shown) bool { return s.Kind == "stale" && slices.Equal(s.Orders, first.Orders) })
 	if !strings.Contains(stale.Banner, "These are your orders as they were ") || stale.Problem != "" {
 		t.Errorf("%+v", stale)
 	}
-	// What this user has not looked at before, and another user, get nothing.
+	// A page that this user has not looked at before is neither remembered nor
+	// prepared; another user gets what is for anybody.
 	h.press("Older orders")
 	h.until("the second page, seen before", func(s shown) bool { return s.Kind == "stale" && s.Where == "Page 2 of 3" })
 	h.press("Older orders")
 	h.until("that there is no third page", func(s shown) bool { return s.Problem != "" && len(s.Orders) == 0 && s.Banner == "" })
 	h.choose("user", demo.Username(1))
-	none := h.until("that there are none for another", func(s shown) bool { return s.Problem != "" && len(s.Orders) == 0 })
-	if !strings.Contains(none.Problem, "Reason: ") || !slices.Contains(none.Buttons, "Try again") {
-		t.Errorf("%+v", none)
-	}
+	h.until("what was prepared, for another", func(s shown) bool { return s.prepared() })
 	h.choose("user", demo.Username(0))
 	h.until("the first user's again", func(s shown) bool { return s.Kind == "stale" && slices.Equal(s.Orders, first.Orders) })
 	h.choose("source", "vendor")

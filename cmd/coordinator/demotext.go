@@ -72,6 +72,7 @@ another terminal, also to change coordinator.env and reload:
   ./coordinator demo fault orders hang    # or down, slow, errors, garbage, up
   ./coordinator status orders --env-file coordinator.env
   ./coordinator restart orders --env-file coordinator.env
+  ./coordinator snapshot history --verify --env-file coordinator.env
   kill -9 %-7[6]d    # a worker of orders: another takes its place at once
   kill -9 %-7[7]d    # the coordinator: its workers die with it; it is restarted
 

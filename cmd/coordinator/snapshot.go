@@ -73,10 +73,11 @@ func (c *snapshotCommand) options(t *terminal) (o snapshot.Options, err error) {
 	}
 	var found supervisor.Config
 	if c.Dir == "" || c.URL == "" {
-		if found, err = c.configured(t); err != nil {
+		var b supervisor.BulkheadConfig
+		if found, b, err = c.configured(t); err != nil {
 			return o, err
 		}
-		o.Dir = cmp.Or(c.Dir, backupDir(found, c.Bulkhead))
+		o.Dir = cmp.Or(c.Dir, b.Fallback.BackupDir)
 	}
 	transport := &http.Transport{DisableCompression: true}
 	o.Client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -91,27 +92,20 @@ func (c *snapshotCommand) options(t *terminal) (o snapshot.Options, err error) {
 	return o, err
 }
 
-// configured is the configuration, which must have the bulkhead.
-func (c *snapshotCommand) configured(t *terminal) (supervisor.Config, error) {
+// configured is the configuration, and of it the bulkhead.
+func (c *snapshotCommand) configured(t *terminal) (supervisor.Config, supervisor.BulkheadConfig, error) {
 	found, err := config.Load(t.environ, c.EnvFile)
 	if err != nil {
-		return supervisor.Config{}, err
+		return supervisor.Config{}, supervisor.BulkheadConfig{}, err
 	}
 	var known []string
 	for _, b := range found.Supervisor.Bulkheads {
+		if b.Name == c.Bulkhead {
+			return found.Supervisor, b, nil
+		}
 		known = append(known, b.Name)
 	}
-	if !slices.Contains(known, c.Bulkhead) {
-		return supervisor.Config{}, unknownBulkhead(c.Bulkhead, known)
-	}
-	return found.Supervisor, nil
-}
-
-// backupDir is where the configuration has a bulkhead's backup data, be it asked for
-// yet or not.
-func backupDir(c supervisor.Config, bulkhead string) string {
-	i := slices.IndexFunc(c.Bulkheads, func(b supervisor.BulkheadConfig) bool { return b.Name == bulkhead })
-	return c.Bulkheads[i].Fallback.BackupDir // configured has seen to its being there
+	return supervisor.Config{}, supervisor.BulkheadConfig{}, unknownBulkhead(c.Bulkhead, known)
 }
 
 // front is the address of the coordinator that runs, which transport can reach.

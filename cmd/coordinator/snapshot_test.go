@@ -10,44 +10,56 @@ import (
 	"commerce.example/coordinator/supervisor/fallback/backup"
 )
 
-// The demo ships what its rules make of its orders: -update makes it anew.
+// The demo ships what its rules make of its orders, as the legacy service has them
+// and as the order history has them: -update makes it anew.
 func TestDemoBackupData(t *testing.T) {
-	const shipped = "internal/demo/backup/orders"
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	orders, err := demo.Start(t.Context(), exe, demo.Orders, demo.Options{})
+	stack, err := demo.StartStack(t.Context(), demo.StackOptions{Exe: exe, Kinds: []demo.Kind{demo.Orders}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer orders.Stop()
+	t.Cleanup(func() {
+		if err := stack.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := demobackup.Copy(t.TempDir(), "none"); err == nil {
+		t.Error("data of no bulkhead")
+	}
+	for _, bulkhead := range []string{"orders", "history"} {
+		t.Run(bulkhead, func(t *testing.T) { testShipped(t, bulkhead, stack.URL()) })
+	}
+}
+
+// testShipped makes the data of a bulkhead anew from what a front at url answers.
+func testShipped(t *testing.T, bulkhead, url string) {
+	shipped := filepath.Join("internal/demo/backup", bulkhead)
 	dir := shipped
 	if !*update {
-		dir = filepath.Join(t.TempDir(), "orders")
-		if err := demobackup.Copy(dir, "orders"); err != nil {
+		dir = filepath.Join(t.TempDir(), bulkhead)
+		if err := demobackup.Copy(dir, bulkhead); err != nil {
 			t.Fatal(err)
 		}
-		if err := demobackup.Copy(t.TempDir(), "none"); err == nil {
-			t.Error("data of no bulkhead")
-		}
 	}
-	before, _ := backup.Load(shipped, backup.Bounds{})
-	code, out, errs := coordinator(t, nil, "snapshot", "orders", "--dir", dir, "--url", orders.URL())
+	code, out, errs := coordinator(t, nil, "snapshot", bulkhead, "--dir", dir, "--url", url)
 	if code != exitDone {
 		t.Fatalf("%d %s %s", code, out, errs)
 	}
-	after, err := backup.Load(dir, backup.Bounds{})
-	if err != nil || after.Len() != 1 {
-		t.Fatal(err)
+	made, err := backup.Load(dir, backup.Bounds{})
+	if err != nil || made.Len() != 1 {
+		t.Fatal(made, err)
 	}
 	if *update {
 		return
 	}
-	if before.Len() != 1 || string(before.Entries()[0].Body) != string(after.Entries()[0].Body) {
-		t.Errorf("shipped: %v\nmade:    %s", before, after.Entries()[0].Body)
+	before, err := backup.Load(shipped, backup.Bounds{})
+	if err != nil || before.Len() != 1 || string(before.Entries()[0].Body) != string(made.Entries()[0].Body) {
+		t.Errorf("shipped: %v %v\nmade:    %s", before, err, made.Entries()[0].Body)
 	}
-	if code, out, errs := coordinator(t, nil, "snapshot", "orders", "--verify", "--dir", shipped, "--url", orders.URL()); code != exitDone {
+	if code, out, errs := coordinator(t, nil, "snapshot", bulkhead, "--verify", "--dir", shipped, "--url", url); code != exitDone {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
 }

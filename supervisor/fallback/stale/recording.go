@@ -5,12 +5,13 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
 // A Recording is an answer on its way to being kept. It belongs to one goroutine,
 // and Done has to be called exactly once, however the answer ends: it gives back
-// what the Recording holds.
+// what the Recording holds, and itself, to be used for another.
 //
 // As long as the answer is the one that is kept already, it is only compared.
 type Recording struct {
@@ -37,6 +38,15 @@ type Recording struct {
 	failed Why
 }
 
+// recordings saves each healthy request an allocation of a third of a KiB.
+var recordings = sync.Pool{New: func() any { return new(Recording) }}
+
+// free ends the use of rec; nothing of its answer stays in the pool.
+func (rec *Recording) free() {
+	*rec = Recording{}
+	recordings.Put(rec)
+}
+
 // Record begins to record the answer to r, as the front cleaned it and sent it to
 // the backend at sent, of which status and h have arrived at now. It keeps neither
 // r nor h. It returns nil, and why, when the answer is not kept.
@@ -49,8 +59,10 @@ func (s *Store) Record(r *http.Request, sent Mark, status int, h http.Header, no
 	if why != "" {
 		return nil, why
 	}
-	rec := &Recording{store: s, who: who, sent: sent, status: status, length: -1}
+	rec := recordings.Get().(*Recording)
+	*rec = Recording{store: s, who: who, sent: sent, status: status, length: -1}
 	if !rec.meet(r, set, now) {
+		rec.free()
 		return nil, WhyInvalidated
 	}
 	if status == http.StatusNotModified && rec.like != nil && validates(rec.like.header, h) {
@@ -61,6 +73,7 @@ func (s *Store) Record(r *http.Request, sent Mark, status int, h http.Header, no
 		if rec.like != nil && (endsAccess(status) || keepsStatus(rec.status) && why.ends() && !forbidsStore(r)) {
 			s.forget(rec.like)
 		}
+		rec.free()
 		return nil, why
 	}
 	return rec, ""
@@ -245,6 +258,7 @@ func (rec *Recording) release() {
 // Done ends the recording: the answer is kept if it is complete, which means that
 // the backend ended it properly, or Done says why not.
 func (rec *Recording) Done(now time.Time, complete bool) Why {
+	defer rec.free()
 	var e *entry
 	switch {
 	case rec.failed != "":

@@ -212,6 +212,8 @@ func (s *Store) renew(e *entry, v verdict, now time.Time) {
 		return
 	}
 	e.verdict, e.received = v, now
-	s.line.remove(e)
-	s.line.push(e)
+	if s.line.newest != e {
+		s.line.remove(e)
+		s.line.push(e)
+	}
 }

@@ -2,8 +2,11 @@ package demo
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"commerce.example/coordinator/cmd/coordinator/internal/demo/backup"
 )
 
 // What the demo's coordinator runs with, where its timing matters to who watches.
@@ -23,6 +26,9 @@ type bulkhead struct {
 	timeout time.Duration
 	workers int
 	more    string // lines of its own, without the beginning that all share
+	// prepared has backup data shipped for it. Its age says when this repository
+	// made it, so that no BACKUP_MAX_AGE would fit.
+	prepared bool
 }
 
 // bulkheads are those of the services, under their names, and those before the
@@ -31,19 +37,21 @@ var bulkheads = []bulkhead{
 	{name: "orders", kind: Orders, route: ordersRoot, owner: "Team Orders", timeout: Timeout, workers: 2},
 	{name: "catalog", kind: Catalog, route: catalogRoot, owner: "Team Catalog", timeout: Timeout, workers: 2},
 	{name: "payments", kind: Payments, route: paymentsRoot, owner: "Team Payments", timeout: 5 * time.Second, workers: 2},
-	{name: "history", kind: Orders, route: historyRoute, owner: "Team Orders", timeout: Timeout, workers: 1, more: `
-WORKER=orders` + standIn},
+	{name: "history", kind: Orders, route: historyRoute, owner: "Team Orders", timeout: Timeout, workers: 1, prepared: true, more: `
+WORKER=orders
+FALLBACK=stale,backup
+BACKUP_MAX_AGE=off` + perSession},
 	{name: "history-vendor", kind: OrdersVendor, route: "/vendor" + historyRoute, owner: "Team Orders", timeout: Timeout, workers: 1, more: `
 WORKER=orders
 ENV_ORDERS_ADAPTER=vendor
-STRIP_PREFIX=/vendor` + standIn},
+STRIP_PREFIX=/vendor
+FALLBACK=stale` + perSession},
 	{name: "page", kind: Page, route: pageRoot, owner: "Team Shop", timeout: Timeout, workers: 1, more: `
 FALLBACK=stale`},
 }
 
-// standIn has the order history answered from what each user saw before.
-const standIn = `
-FALLBACK=stale
+// perSession has the order history answered from what each user saw before.
+const perSession = `
 STALE_PER_CREDENTIAL=Cookie:` + SessionCookie
 
 const historyRoute = "/orders/order_history/"
@@ -72,6 +80,20 @@ func (s *Stack) present() (there []bulkhead, names []string) {
 	return there, names
 }
 
+// prepare puts backup data where the coordinator looks for it, and snapshot.
+func (s *Stack) prepare() error {
+	there, _ := s.present()
+	for _, b := range there {
+		if !b.prepared {
+			continue
+		}
+		if err := backup.Copy(filepath.Join(s.dir.file(stateName), "backup", b.name), b.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // envFile is the configuration of the coordinator, as a user would write it.
 func (s *Stack) envFile() string {
 	var b strings.Builder
@@ -86,7 +108,7 @@ COORDINATOR_DRAIN_TIMEOUT=%s
 COORDINATOR_LOG_LEVEL=%s
 COORDINATOR_LOG_FORMAT=text
 COORDINATOR_BULKHEADS=%s
-`, s.Listen, s.AdminListen, s.dir.file(adminSocket), s.dir.file("state"), DrainTimeout, s.logLevel, strings.Join(names, ","))
+`, s.Listen, s.AdminListen, s.dir.file(adminSocket), s.dir.file(stateName), DrainTimeout, s.logLevel, strings.Join(names, ","))
 	for _, each := range there {
 		prefix := "BULKHEAD_" + strings.ToUpper(strings.ReplaceAll(each.name, "-", "_"))
 		fmt.Fprintf(&b, `

@@ -52,6 +52,7 @@ const (
 	adminPort    = "127.0.0.1:9901"
 	linkName     = "coordinator"
 	envFileName  = "coordinator.env"
+	stateName    = "state"
 	logFileName  = "coordinator.log"
 	restartAfter = time.Second     // of a coordinator: as a service manager would
 	repairAfter  = 5 * time.Second // of a service: long enough to see what its end does
@@ -93,6 +94,9 @@ func StartStack(ctx context.Context, o StackOptions) (_ *Stack, err error) {
 		}
 	}
 	if err = os.WriteFile(s.EnvFile, []byte(s.envFile()), 0o600); err != nil {
+		return nil, err
+	}
+	if err = s.prepare(); err != nil {
 		return nil, err
 	}
 	// A short name for this program, also when it is a temporary one of "go run".

@@ -1,7 +1,7 @@
 // Package backup is the backup data of the demo: folders as coordinator snapshot
 // reads and writes them, one for each bulkhead that has any. They are reviewed like
 // code: what they answer is in this repository, and a test makes it anew from the
-// simulated service and compares.
+// demo's bulkheads and compares.
 package backup
 
 import (
@@ -11,7 +11,7 @@ import (
 	"os"
 )
 
-//go:embed all:orders
+//go:embed all:orders all:history
 var folders embed.FS
 
 // Folder is the data of that bulkhead, such as orders.
