@@ -25,6 +25,7 @@ type Bulkhead struct {
 	draining atomic.Bool // by an operator
 	drilling atomic.Pointer[DrillMode]
 	stats    *bulkheadStats
+	journal  *journaling
 	watch    watchlist
 	failures failures
 	usage    usage
@@ -56,7 +57,7 @@ func newSettings(c BulkheadConfig, before *settings) *settings {
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhead {
+func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(c.Limit, c.Queue),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -64,6 +65,7 @@ func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhea
 		retries:  newRetryBudget(),
 		poison:   newPoison(now),
 		stats:    stats,
+		journal:  j,
 	}
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dunglas/httpsfv"
+
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
@@ -101,7 +103,7 @@ func (c *call) standIn(reason Reason) bool {
 		return false
 	}
 	c.giveBack() // how fast the client takes it is not the bulkhead's concern
-	c.give(a, reason.Status(), proxyStatus()[reason])
+	c.give(a, reason.Status(), proxyStatus(reason, c.progress.Outcome()))
 	return true
 }
 
@@ -117,7 +119,7 @@ func (c *call) replace(resp *http.Response) bool {
 		return false
 	}
 	c.discard(resp)
-	c.give(a, resp.StatusCode, []string{structuredItem("received-status", int64(resp.StatusCode))})
+	c.give(a, resp.StatusCode, []string{structuredItem("received-status", int64(resp.StatusCode), "outcome", httpsfv.Token(c.progress.Outcome()))})
 	return true
 }
 
