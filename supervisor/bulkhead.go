@@ -26,6 +26,7 @@ type Bulkhead struct {
 	drilling  atomic.Pointer[DrillMode]
 	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
 	stats     *bulkheadStats
+	journal   *journaling
 	watch     watchlist
 	failures  failures
 	usage     usage
@@ -57,7 +58,7 @@ func newSettings(c BulkheadConfig, before *settings) *settings {
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhead {
+func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(c.Limit, c.Queue),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -65,6 +66,7 @@ func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhea
 		retries:  newRetryBudget(),
 		poison:   newPoison(now),
 		stats:    stats,
+		journal:  j,
 	}
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)

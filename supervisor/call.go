@@ -19,6 +19,7 @@ import (
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -46,6 +47,10 @@ type call struct {
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
+	told     int    // status of the head that went to the client; 0: none did
+
+	completed time.Time // when the answer had arrived to its last byte
+	journaled journaled
 
 	sent      stale.Mark       // when it was
 	recording *stale.Recording // of the answer, to stand in later; nil: it will not
@@ -152,8 +157,8 @@ func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	c.body.duplex(c)
 	c.mark()
-	sentAt := time.Now()
-	c.handed = sentAt
+	c.handed = time.Now()
+	sentAt := c.handed
 	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
 		lease, err := c.bulkhead.leaseWorker(c.lease)
@@ -161,6 +166,12 @@ func (c *call) send() (*http.Response, error) {
 			return nil, cmp.Or(failed, err)
 		}
 		c.lease, c.leased = lease, true
+		if attempt == 1 {
+			if err := c.intend(); err != nil {
+				return nil, err
+			}
+			sentAt = c.handed
+		}
 		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
 		if cause := c.attach(x, lease); cause != nil {
 			return nil, cause
@@ -173,6 +184,7 @@ func (c *call) send() (*http.Response, error) {
 		}
 		failure, _ := errors.AsType[*exchange.Error](err)
 		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
+		c.attempted(failure)
 		c.blame(failure)
 		c.clock(failure)
 		c.suspect(failure)
@@ -348,6 +360,8 @@ func (c *call) reasonOf(err error) Reason {
 		return ReasonDraining
 	case outOfDescriptors(err):
 		return ReasonNoWorker
+	case errors.Is(err, journal.ErrUnavailable):
+		return ReasonJournalUnavailable
 	}
 	e, ok := errors.AsType[*exchange.Error](err)
 	if !ok {
@@ -399,7 +413,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		return
 	}
 	if c.set.cors.Preflight(c.w, c.r) {
-		c.status = http.StatusNoContent
+		c.status, c.told = http.StatusNoContent, http.StatusNoContent
 		return
 	}
 	p := Problem{
@@ -407,6 +421,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
 	}
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
+	c.told = c.status
 	p.ServeHTTP(c.w, c.r)
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	RuntimeDir  string // worker sockets live in a private folder below it; short
 
 	Bulkheads []BulkheadConfig
+	Journal   JournalConfig
 
 	TrustedProxies []netip.Prefix
 	DrainTimeout   time.Duration
@@ -62,6 +63,7 @@ type BulkheadConfig struct {
 	CORSOrigins []string
 	RawPath     bool // BULKHEAD_X_PATH=raw: dot segments, //, %2f, %5c pass
 	Fallback    FallbackConfig
+	Journal     RecordConfig
 }
 
 // FallbackConfig is what a bulkhead may answer in its backend's place. The zero

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dunglas/httpsfv"
+
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
@@ -115,7 +117,7 @@ func (c *call) standIn(reason Reason) bool {
 	// How fast the client takes it is not the bulkhead's concern, nor the breaker's.
 	c.settle(time.Now())
 	c.giveBack()
-	c.give(a, reason.Status(), proxyStatus()[reason])
+	c.give(a, reason.Status(), proxyStatus(reason, c.progress.Outcome()))
 	return true
 }
 
@@ -131,7 +133,7 @@ func (c *call) replace(resp *http.Response) bool {
 		return false
 	}
 	c.discard(resp, io.Discard, discardBytes)
-	c.give(a, resp.StatusCode, []string{structuredItem("received-status", int64(resp.StatusCode))})
+	c.give(a, resp.StatusCode, []string{structuredItem("received-status", int64(resp.StatusCode), "outcome", httpsfv.Token(c.progress.Outcome()))})
 	return true
 }
 

@@ -42,7 +42,7 @@ func (c *call) give(a *fallback.Answer, status int, proxyStatus []string) {
 		h["Content-Length"] = []string{strconv.Itoa(len(a.Body))}
 	}
 	c.set.cors.Allow(h, c.r.Header)
-	c.status, c.written = a.Status, true
+	c.status, c.told, c.written = a.Status, a.Status, true
 	c.w.WriteHeader(a.Status)
 	if c.r.Method == http.MethodHead {
 		return

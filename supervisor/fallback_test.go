@@ -52,7 +52,16 @@ func TestStaleStandsIn(t *testing.T) {
 			if ttl := want["ttl"].(int64); ttl > 0 || ttl < -10 {
 				t.Errorf("ttl=%d", ttl)
 			}
-			wantParams(t, got.Header, "Proxy-Status", map[string]any{"error": httpsfv.Token(reason.ProxyError()), "details": string(reason)})
+			outcome := supervisor.OutcomeRefused
+			switch reason {
+			case supervisor.ReasonBackendRefused:
+				outcome = supervisor.OutcomeNeverSent
+			case supervisor.ReasonBackendReset, supervisor.ReasonBackendTimeout:
+				outcome = supervisor.OutcomeSentUnknown
+			}
+			wantParams(t, got.Header, "Proxy-Status", map[string]any{
+				"error": httpsfv.Token(reason.ProxyError()), "details": string(reason), "outcome": httpsfv.Token(outcome),
+			})
 			h := got.Header
 			if h.Get("Cache-Control") != "no-store" || h.Get("X-Request-Id") != "me" || h.Get("Etag") != `"x"` || h.Get("Content-Length") != strconv.Itoa(len(was)) {
 				t.Errorf("%v", h)
@@ -205,7 +214,7 @@ func TestAnswerReplaced(t *testing.T) {
 			t.Errorf("%v: %s %q", test, resp.Status, body)
 		}
 		status, _ := strconv.ParseInt(test.status, 10, 64)
-		wantParams(t, resp.Header, "Proxy-Status", map[string]any{"received-status": status})
+		wantParams(t, resp.Header, "Proxy-Status", map[string]any{"received-status": status, "outcome": httpsfv.Token("undelivered")})
 		if got := member(t, resp.Header, "Cache-Status")["fwd-status"]; got != status {
 			t.Errorf("fwd-status=%v", got)
 		}

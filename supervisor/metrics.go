@@ -32,6 +32,7 @@ type metrics struct {
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
 	operations      *prometheus.CounterVec
+	journalCommit   prometheus.Histogram
 	acceptPauses    prometheus.Counter
 }
 
@@ -55,12 +56,15 @@ func newMetrics() *metrics {
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
 		operations:      counter("coordinator_operations_total", "What operators asked for, by whether it was done. Reloads that were shared count once.", "action", "result"),
+		journalCommit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "coordinator_journal_commit_seconds", Help: "Time of a write to the journal, and of its fdatasync where there is one.", Buckets: seconds,
+		}),
 		acceptPauses: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "coordinator_accept_pauses_total", Help: "How often the front stopped accepting because all descriptors were in use.",
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.restarts, m.startSeconds,
+		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.restarts, m.startSeconds,
 		m.outputDropped, m.operations, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -70,7 +70,7 @@ func (p *Problem) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Content-Length"] = values[0:1:1]
 	h["Cache-Control"] = problemCacheControl
 	h["X-Content-Type-Options"] = problemNoSniff
-	h["Proxy-Status"] = proxyStatus()[p.Reason]
+	h["Proxy-Status"] = proxyStatus(p.Reason, p.Outcome)
 	if facts.waiting {
 		values[1] = strconv.Itoa(retryAfter(p.RetryAfter, rand.Float64()))
 		h["Retry-After"] = values[1:2:2]
@@ -141,14 +141,29 @@ func retryAfter(estimate time.Duration, fraction float64) int {
 	return max(1, int((estimate+time.Second-1)/time.Second))
 }
 
-// proxyStatus is the Proxy-Status value of each reason: RFC 9209 section 2.
-var proxyStatus = sync.OnceValue(func() map[Reason][]string {
-	values := make(map[Reason][]string, len(reasonTable))
+// proxyStatus is the Proxy-Status value of a failure: RFC 9209 section 2. The
+// outcome is a parameter of our own, which others must ignore (section 2.1); who
+// cannot read the body, as with HEAD, learns it there.
+func proxyStatus(reason Reason, outcome Outcome) []string {
+	return proxyStatuses()[ending{reason, outcome}]
+}
+
+type ending struct {
+	reason  Reason
+	outcome Outcome
+}
+
+// proxyStatuses is every value that there can be.
+var proxyStatuses = sync.OnceValue(func() map[ending][]string {
+	values := make(map[ending][]string)
 	for reason, facts := range reasonTable {
 		if facts.proxyError == "" {
 			continue
 		}
-		values[reason] = []string{structuredItem("error", httpsfv.Token(facts.proxyError), "details", string(reason))}
+		for _, outcome := range Outcomes() {
+			values[ending{reason, outcome}] = []string{structuredItem(
+				"error", httpsfv.Token(facts.proxyError), "details", string(reason), "outcome", httpsfv.Token(outcome))}
+		}
 	}
 	return values
 })

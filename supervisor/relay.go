@@ -33,7 +33,7 @@ func (c *call) relay(resp *http.Response) {
 	c.writeHead(resp)
 	if body.Complete() {
 		c.complete(resp.StatusCode)
-		c.progress.Delivered = true
+		c.deliver()
 		return
 	}
 	if !body.AtHand() && !c.flushHead() {
@@ -57,7 +57,7 @@ func (c *call) relay(resp *http.Response) {
 			if body.Uploading() {
 				_ = http.NewResponseController(c.w).Flush() // Close may take a moment
 			}
-			c.progress.Delivered = true
+			c.deliver()
 			return
 		default:
 			c.broken(err)
@@ -138,7 +138,7 @@ func (c *call) writeHead(resp *http.Response) {
 		h["Trailer"] = append(h["Trailer"], name)
 	}
 	c.body.beforeHead(c)
-	c.status, c.written = resp.StatusCode, true
+	c.status, c.told, c.written = resp.StatusCode, resp.StatusCode, true
 	c.w.WriteHeader(resp.StatusCode)
 }
 
@@ -162,8 +162,8 @@ func copyTrailers(h, trailer http.Header) {
 // complete gives back what the exchange held: the worker has handed over the
 // last byte, and how fast the client takes it concerns nobody else.
 func (c *call) complete(status int) {
-	c.progress.Complete = true
 	now := time.Now()
+	c.progress.Complete, c.completed = true, now
 	c.bulkhead.poison.absolve(c.r, now)
 	c.keep(now, true)
 	if c.trial != nil {
@@ -217,7 +217,7 @@ func (c *call) relayRaw(resp *http.Response) {
 		}
 		if err == io.EOF {
 			c.complete(resp.StatusCode)
-			c.progress.Delivered = true
+			c.deliver()
 			return
 		}
 		if err != nil {
@@ -241,6 +241,7 @@ func (c *call) end() {
 	c.giveBack()
 	c.body.leave(c)
 	b.stats.record(c, now)
+	c.recordEnd(now)
 	if c.set.backed != nil {
 		b.lapse.note(c, now)
 	}

@@ -13,7 +13,7 @@ func (s *Supervisor) Status() Status {
 	now := time.Now()
 	out := Status{
 		Version: s.options.Version, Pid: os.Getpid(), State: *s.state.Load(), Since: s.since,
-		Listen: []string{}, Bulkheads: []BulkheadStatus{},
+		Listen: []string{}, Bulkheads: []BulkheadStatus{}, Journal: s.journal.status(),
 	}
 	for _, ln := range s.listeners {
 		out.Listen = append(out.Listen, ln.Addr().String())

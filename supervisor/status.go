@@ -11,6 +11,7 @@ type Status struct {
 	Since     time.Time        `json:"since"`
 	Listen    []string         `json:"listen"`
 	Bulkheads []BulkheadStatus `json:"bulkheads"`
+	Journal   *JournalStatus   `json:"journal,omitempty"` // nil: every bulkhead's is off
 }
 
 // BulkheadStatus is one bulkhead's part of it. Rates and percentiles are those

@@ -22,6 +22,7 @@ type writer struct {
 	opened  time.Time
 	wrote   time.Time // last
 	started bool      // the run has a segment
+	named   bool      // its name survives the machine
 
 	held    *batch // what could not be written, for the next segment; nil: nothing
 	backoff time.Duration
@@ -131,17 +132,32 @@ func (j *Journal) write(b *batch) error {
 	if b.empty() {
 		return nil
 	}
+	begun := time.Now()
 	if _, err := w.file.Write(b.lines); err != nil {
 		return err
 	}
-	if b.durable && j.o.Sync == Always {
+	if b.sync {
 		if err := w.file.Sync(); err != nil {
 			return err
+		}
+		if !w.named { // it was begun before anybody asked
+			if err := j.disk.syncDir(j.dir); err != nil {
+				return err
+			}
+			w.named = true
 		}
 	}
 	w.size += int64(len(b.lines))
 	w.wrote = time.Now()
+	j.o.Committed(w.wrote.Sub(begun))
 	return nil
+}
+
+// syncs reports whether something of this run must survive the machine.
+func (j *Journal) syncs() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.synced
 }
 
 // settle tells everybody that b is on disk.
@@ -160,7 +176,7 @@ func (j *Journal) settle(b *batch) {
 		j.stats.Bytes += uint64(len(b.lines))
 		j.stats.Intents += uint64(len(b.begun))
 		j.stats.Closes += uint64(b.closes)
-		if b.durable && j.o.Sync == Always {
+		if b.sync {
 			j.stats.Syncs++
 		}
 	}
@@ -248,7 +264,7 @@ func (j *Journal) rotate(now time.Time) {
 		}
 		return
 	}
-	if j.o.Sync == Always {
+	if j.syncs() {
 		_ = old.Sync() // closes that no intent came after; without them: sent_unknown
 	}
 	_ = old.Close()
@@ -275,7 +291,8 @@ func (j *Journal) next(b *batch, recovering bool) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(lines); err == nil && j.o.Sync == Always {
+	synced := j.syncs()
+	if _, err = f.Write(lines); err == nil && synced {
 		if err = f.Sync(); err == nil {
 			err = j.disk.syncDir(j.dir)
 		}
@@ -286,7 +303,7 @@ func (j *Journal) next(b *batch, recovering bool) (err error) {
 		return err
 	}
 	*w = writer{
-		file: f, name: name, seq: seq, size: int64(len(lines)), opened: now, wrote: now, started: true,
+		file: f, name: name, seq: seq, size: int64(len(lines)), opened: now, wrote: now, started: true, named: synced,
 		held: w.held, backoff: firstBackoff,
 	}
 	j.trim()
@@ -324,10 +341,15 @@ func (j *Journal) trim() {
 	if err != nil {
 		return // the next segment tries again
 	}
-	room := j.o.TotalBytes - j.o.SegmentBytes
+	room, count := j.o.TotalBytes-j.o.SegmentBytes, len(segments)
 	for _, s := range segments {
 		room -= s.size
 	}
+	defer func() {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.stats.Segments, j.stats.Stored = count, j.o.TotalBytes-j.o.SegmentBytes-room
+	}()
 	for _, s := range segments {
 		if room >= 0 {
 			return
@@ -338,6 +360,7 @@ func (j *Journal) trim() {
 		}
 		if err := j.disk.remove(path); err == nil {
 			room += s.size
+			count--
 			j.o.Notify(Event{Kind: EventTrimmed, Segment: s.name})
 		}
 	}
@@ -353,7 +376,7 @@ func (j *Journal) finish() {
 	left := j.open.n - len(b.ended)
 	j.mu.Unlock()
 	b.mark(&mark{Kind: KindStop, Run: j.run, At: time.Now(), Open: left})
-	b.durable = true
+	b.sync = j.syncs()
 	j.commit(b)
 	if j.w.file == nil {
 		j.w.endErr = b.err

@@ -33,6 +33,7 @@ func appendRecord(b []byte, kind, entry string, at time.Time, r *Record) []byte 
 	b = appendText(b, "outcome", r.Outcome, MaxTextBytes)
 	b = appendText(b, "reason", r.Reason, MaxTextBytes)
 	b = appendInt(b, "status", int64(r.Status))
+	b = appendText(b, "fallback", r.Fallback, MaxTextBytes)
 	b = appendInt(b, "bytes_in", r.BytesIn)
 	b = appendInt(b, "bytes_out", r.BytesOut)
 	if r.RetrySafe {

@@ -7,6 +7,7 @@ type Entry struct {
 	j      *Journal
 	id     string
 	intent []byte // the line, to be carried into further segments
+	sync   bool   // it must survive the machine
 
 	// Guarded by j.mu.
 	state      entryState
@@ -69,10 +70,10 @@ func (l *entryList) remove(e *Entry) {
 
 // A batch is lines that are committed together.
 type batch struct {
-	lines   []byte
-	durable bool          // an intent is among them
-	done    chan struct{} // closed when they are on disk, or err says why not
-	err     error
+	lines []byte
+	sync  bool          // among them is what must survive the machine
+	done  chan struct{} // closed when they are on disk, or err says why not
+	err   error
 
 	begun, ended []*Entry
 	closes       int // lines, with and without an entry
@@ -83,7 +84,7 @@ func newBatch() *batch { return &batch{done: make(chan struct{})} }
 func (b *batch) intent(e *Entry) {
 	b.lines = append(b.lines, e.intent...)
 	b.begun = append(b.begun, e)
-	b.durable = true
+	b.sync = b.sync || e.sync
 }
 
 func (b *batch) close(line []byte, e *Entry) {
@@ -117,7 +118,7 @@ func (b *batch) successor() *batch {
 // absorb appends what stands in late, which was filled later.
 func (b *batch) absorb(late *batch) {
 	b.lines = append(b.lines, late.lines...)
-	b.durable = b.durable || late.durable
+	b.sync = b.sync || late.sync
 	b.begun = append(b.begun, late.begun...)
 	b.ended = append(b.ended, late.ended...)
 	b.closes += late.closes

@@ -27,7 +27,7 @@ const (
 
 // Options of a Journal. The zero value of each is its default.
 type Options struct {
-	Sync         Sync          // Process
+	Sync         Sync          // Process; a Record may ask for more
 	SegmentBytes int64         // 16 MiB: a larger segment is followed by the next
 	SegmentAge   time.Duration // 1 h: an older one too
 	TotalBytes   int64         // 1 GiB: the oldest segments go; at least two segments
@@ -45,6 +45,9 @@ type Options struct {
 	// Notify is told what an operator should know. It is called from Open and
 	// from the journal's goroutine, and must not block. nil: nobody is.
 	Notify func(Event)
+	// Committed is told how long each write took, and its fdatasync where there was
+	// one. It is called as Notify is. nil: nobody is.
+	Committed func(took time.Duration)
 }
 
 func (o Options) withDefaults() Options {
@@ -58,6 +61,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.Patience, time.Second)
 	if o.Prove == nil {
 		o.Prove = func(*Record) string { return OutcomeSentUnknown }
+	}
+	if o.Committed == nil {
+		o.Committed = func(time.Duration) {}
 	}
 	if o.Notify == nil {
 		o.Notify = func(Event) {}
@@ -129,6 +135,7 @@ type Journal struct {
 	dropped    loss      // records without an intent, since the last mark
 	refused    loss      // intents, since the last mark
 	closed     bool
+	synced     bool // an intent has asked for Always, or all do
 	stats      Stats
 
 	w writer // of the goroutine alone
@@ -159,6 +166,8 @@ type Stats struct {
 	Abandoned uint64 // segments
 	Refused   uint64 // intents
 	Dropped   uint64 // records without an intent
+	Segments  int    // in the folder, those of other processes too, when this run last began one
+	Stored    int64  // bytes of them
 }
 
 // Open begins a run in dir, which it makes with mode 0700 if need be, closes what
@@ -184,7 +193,7 @@ func open(dir string, o Options, d disk) (*Journal, error) {
 	j := &Journal{
 		dir: dir, run: hex.EncodeToString(id[:]), boot: bootID(), o: o, disk: d,
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), ended: make(chan struct{}),
-		filling: newBatch(), spare: newBatch(), scope: o.Scope,
+		filling: newBatch(), spare: newBatch(), scope: o.Scope, synced: o.Sync == Always,
 	}
 	j.stats.Available = true
 	j.w.backoff = firstBackoff
@@ -205,14 +214,15 @@ func (j *Journal) Stats() Stats {
 	return s
 }
 
-// Begin records an intent and returns when it is on disk as Options.Sync says:
+// Begin records an intent and returns when it is on disk as Options.Sync, or
+// r.Sync, says:
 // then the request may leave, and the Entry must be closed once. The error is
 // ErrUnavailable or context.Cause(ctx); the request must not leave then, the
 // journal records that by itself if it can, and there is no Entry.
 //
 // r is not kept; its Outcome, Reason and Status belong to closes.
 func (j *Journal) Begin(ctx context.Context, r *Record) (*Entry, error) {
-	e := &Entry{j: j, id: j.nextID()}
+	e := &Entry{j: j, id: j.nextID(), sync: j.o.Sync == Always || r.Sync == Always}
 	e.intent = appendRecord(make([]byte, 0, 640), KindIntent, e.id, time.Now(), r)
 	b, err := j.addIntent(e)
 	if err != nil {
@@ -262,6 +272,7 @@ func (j *Journal) addIntent(e *Entry) (*batch, error) {
 	case j.open.n >= j.o.MaxOpen:
 		why = "too many entries are open"
 	default:
+		j.synced = j.synced || e.sync
 		j.filling.intent(e)
 		j.open.push(e)
 		j.rouse()

@@ -67,8 +67,10 @@ type Record struct {
 	Outcome  string    `json:"outcome,omitempty"`  // only of a close
 	Reason   string    `json:"reason,omitempty"`
 	Status   int       `json:"status,omitempty"` // what the client was told; 0: nothing
-	BytesIn  int64     `json:"bytes_in,omitempty"`
-	BytesOut int64     `json:"bytes_out,omitempty"`
+	// Fallback is what stood in for the answer (stale, backup); "": nothing did.
+	Fallback string `json:"fallback,omitempty"`
+	BytesIn  int64  `json:"bytes_in,omitempty"`
+	BytesOut int64  `json:"bytes_out,omitempty"`
 	// RetrySafe is whether a repeat is safe. In an intent: safe whatever becomes
 	// of it, as of an idempotent method.
 	RetrySafe bool `json:"retry_safe,omitempty"`
@@ -79,6 +81,10 @@ type Record struct {
 	Body              string            `json:"body,omitempty"`               // where the body is kept, if it is
 
 	By string `json:"by,omitempty"` // "": the caller; ByRecovery
+
+	// Sync is what an intent must survive, where that is more than Options.Sync. It
+	// is not recorded.
+	Sync Sync `json:"-"`
 }
 
 // Attempt is one worker's part in a request.

@@ -54,6 +54,7 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		CORSOrigins:   b.CORSOrigins,
 		RawPath:       b.Path == "raw",
 		Fallback:      s.fallback(b),
+		Journal:       journalOf(b),
 	}
 	if c.Fallback.Always {
 		c.Workers = 0

@@ -53,6 +53,7 @@ func (s *scope) checkGlobal(g *global) {
 		s.warn("CONNS_PER_CLIENT", "has no effect: it is above COORDINATOR_CONNS=%d", g.Conns)
 	}
 	s.checkFrontLimits(g)
+	s.checkJournalSize(g)
 }
 
 // checkFrontLimits refuses what would shut out ordinary clients, and what would
@@ -105,6 +106,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 		s.warn("SLOW_LOG", "has no effect: %sTIMEOUT=%s comes first", s.prefix, s.effective("TIMEOUT").value)
 	}
 	s.checkFallback(c.Fallback)
+	s.checkJournal(c.Journal)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}

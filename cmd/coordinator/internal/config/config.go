@@ -110,6 +110,9 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 		DrainDelay:     time.Duration(g.DrainDelay),
 		Conns:          int(g.Conns),
 		ConnsPerClient: int(g.ConnsPerClient),
+		Journal: supervisor.JournalConfig{
+			SegmentBytes: int64(g.JournalSegment), SegmentAge: time.Duration(g.JournalSegmentAge), TotalBytes: int64(g.JournalTotal),
+		},
 		FrontLimits: supervisor.FrontLimits{
 			HeaderTimeout:    time.Duration(g.HeaderTimeout),
 			KeepAliveTimeout: time.Duration(g.KeepAliveTimeout),

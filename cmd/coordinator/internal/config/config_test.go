@@ -18,6 +18,7 @@ import (
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/journal"
 )
 
 // good is an environment without a mistake; tests change one thing of it.
@@ -93,6 +94,7 @@ func TestDefaults(t *testing.T) {
 		DrainTimeout: 30 * time.Second,
 		Conns:        20000,
 		FrontLimits:  supervisor.FrontLimits{MinBodyRate: 240}.WithDefaults(),
+		Journal:      supervisor.JournalConfig{SegmentBytes: 16 << 20, SegmentAge: time.Hour, TotalBytes: 1 << 30},
 		Bulkheads: []supervisor.BulkheadConfig{{
 			Name:   "orders",
 			Routes: []supervisor.Route{{Prefix: "/api/orders/"}},
@@ -120,6 +122,7 @@ func TestDefaults(t *testing.T) {
 				BackupDir: "/home/op/.local/state/coordinator/backup/orders", BackupMaxAge: 30 * 24 * time.Hour,
 				MaxShare: 1,
 			},
+			Journal: supervisor.RecordConfig{Scope: supervisor.JournalUnsafe, Sync: journal.Process},
 		}},
 	}
 	if !reflect.DeepEqual(c.Supervisor, want) {

@@ -38,6 +38,10 @@ type global struct {
 	MaxFieldBytes    size      `env:"MAX_FIELD_BYTES" envDefault:"64KiB" doc:"their names and values, with four bytes around each; more: 431"`
 	MaxTargetBytes   size      `env:"MAX_TARGET_BYTES" envDefault:"16KiB" doc:"path and query of a request; more: 414"`
 
+	JournalSegment    size `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
+	JournalSegmentAge span `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
+	JournalTotal      size `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
+
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
 }
@@ -100,6 +104,11 @@ type bulkhead struct {
 	StaleOn            statuses      `env:"STALE_ON" envDefault:"none" doc:"answers of the backend that a fallback replaces; others only if the earlier one says stale-if-error"`
 	BackupDir          string        `env:"BACKUP_DIR" unset:"STATE_DIR/backup/X" doc:"folder of the prepared answers, one file each"`
 	BackupMaxAge       spanOrOff     `env:"BACKUP_MAX_AGE" envDefault:"720h" doc:"age of a prepared answer that check warns of"`
+
+	Journal        string        `env:"JOURNAL" envDefault:"unsafe" oneof:"off,unsafe,all,failures" doc:"requests that are recorded: unsafe: those that may do work, before they are sent; all: reads too; failures: what was not done, afterwards"`
+	JournalSync    string        `env:"JOURNAL_SYNC" envDefault:"process" oneof:"process,always" doc:"what a record survives before its request is sent: the death of the process, or of the machine"`
+	JournalHeaders journalFields `env:"JOURNAL_HEADERS" envDefault:"none" doc:"header fields that are recorded, such as User-Agent; never those that hold secrets"`
+	JournalQuery   string        `env:"JOURNAL_QUERY" envDefault:"off" oneof:"off,on" doc:"on: queries are recorded, which may hold secrets"`
 
 	Owner   string `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
 	Runbook string `env:"RUNBOOK" doc:"where to look; shown in the same places"`
