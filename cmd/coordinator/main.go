@@ -29,6 +29,7 @@ type grammar struct {
 	Forgive forgiveCommand `cmd:"" help:"Let a bulkhead take requests again that it refuses because workers died with them."`
 	Drill   drillCommand   `cmd:"" help:"Cause a fault in a bulkhead that runs, and judge whether the others notice."`
 	Load    loadCommand    `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
+	Journal journalCommand `cmd:"" help:"Ask what became of requests."`
 	Reload  reloadCommand  `cmd:"" help:"Have the supervisor read its configuration again."`
 	Upgrade upgradeCommand `cmd:"" help:"Replace the supervisor by a new process of its binary."`
 	Version versionCommand `cmd:"" help:"Show the version of this binary."`
