@@ -30,6 +30,7 @@ type grammar struct {
 	Drill    drillCommand    `cmd:"" help:"Cause a fault in a bulkhead that runs, and judge whether the others notice."`
 	Snapshot snapshotCommand `cmd:"" help:"Make or refresh a bulkhead's backup data from its backend, sanitised; or compare the two."`
 	Load     loadCommand     `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
+	Journal  journalCommand  `cmd:"" help:"Ask what became of requests."`
 	Reload   reloadCommand   `cmd:"" help:"Have the supervisor read its configuration again."`
 	Upgrade  upgradeCommand  `cmd:"" help:"Replace the supervisor by a new process of its binary."`
 	Version  versionCommand  `cmd:"" help:"Show the version of this binary."`

@@ -17,6 +17,7 @@ type Filter struct {
 	RequestID, Bulkhead, Method, Outcome, Reason string
 	IdempotencyDigest                            string
 	State                                        State
+	StatusMin, StatusMax                         int       // of what the client was told; both are in
 	Since, Until                                 time.Time // by Arrived; Until itself is out
 }
 
@@ -54,6 +55,7 @@ func (f *Filter) Match(s *Story) bool {
 	return is(f.RequestID, s.RequestID) && is(f.Bulkhead, s.Bulkhead) && is(f.Method, s.Method) &&
 		is(f.Outcome, s.Outcome) && is(f.Reason, s.Reason) && is(f.IdempotencyDigest, s.IdempotencyDigest) &&
 		is(string(f.State), string(s.State)) &&
+		s.Status >= f.StatusMin && (f.StatusMax == 0 || s.Status <= f.StatusMax) &&
 		!arrived.Before(f.Since) && (f.Until.IsZero() || arrived.Before(f.Until))
 }
 

@@ -34,11 +34,8 @@ func TestARequestIsRecordedAndExplained(t *testing.T) {
 		len(s.Attempts) != 1 || s.Attempts[0].Stage != "answered" || !s.Arrived.Equal(r.Arrived) || s.Headers["User-Agent"] != "test" {
 		t.Errorf("after its close: %+v", s)
 	}
-	text := explain(t, dir, "r-1").Text()
-	for _, part := range []string{"r-1 POST /api/orders/17", "slot 1 (pid 4711)", "answered 200 with 456 bytes", "Outcome: done.", "Repeating it is not safe"} {
-		if !strings.Contains(text, part) {
-			t.Errorf("%q is not in the story:\n%s", part, text)
-		}
+	if safe, why := s.RetryAdvice(); safe || !strings.Contains(why, "has done the work") {
+		t.Errorf("%t, %s", safe, why)
 	}
 	if info, err := os.Stat(segments(t, dir)[0]); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Reader reads the journal in a folder, beside those who write it. It holds no
@@ -185,7 +184,8 @@ func (r *Reader) stories(ctx context.Context, segments []*segment, want func(lin
 	return j.rest(segments)
 }
 
-// RetryAdvice is whether a client may repeat the request, and why, as a sentence.
+// RetryAdvice is whether a client may repeat the request, and why, as a sentence
+// without its end.
 func (s *Story) RetryAdvice() (safe bool, why string) {
 	switch {
 	case s.State == InFlight:
@@ -196,12 +196,18 @@ func (s *Story) RetryAdvice() (safe bool, why string) {
 		return true, "no byte of it reached the backend"
 	case s.RetrySafe:
 		return true, s.Method + " is idempotent: doing it twice is doing it once"
-	case s.Outcome == OutcomeSentUnknown:
-		return false, "it may have been sent and no answer was seen, so the work may have been done"
-	case s.Outcome == OutcomeRefused, s.Outcome == OutcomeNeverSent:
-		return false, "it was in the hands of workers that died"
 	}
-	return false, "the backend has answered, so the work is done: " + strings.ReplaceAll(s.Outcome, "_", " ")
+	switch s.Outcome {
+	case OutcomeRefused, OutcomeNeverSent:
+		return false, "workers died with it"
+	case OutcomeSentUnknown:
+		return false, "it may have been sent and no answer was seen, so the work may have been done"
+	case OutcomePartial:
+		return false, "the backend had begun to answer, so the work may have been done"
+	case OutcomeUndelivered:
+		return false, "the backend has done the work; only its answer was lost"
+	}
+	return false, "the backend has done the work, and the client has the answer"
 }
 
 // stopped reports that the one who reads has enough.

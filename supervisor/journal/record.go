@@ -16,12 +16,14 @@ const (
 	KindUnavailable = "unavailable" // no intent could be recorded; what needed one was refused
 )
 
-// The outcomes that this package itself gives; all others are the caller's words
-// and only handed on.
+// The outcomes that this package itself gives (the first three), or gives advice
+// about; all others are the caller's words and only handed on.
 const (
 	OutcomeRefused     = "refused"
 	OutcomeNeverSent   = "never_sent"
 	OutcomeSentUnknown = "sent_unknown"
+	OutcomePartial     = "partial"
+	OutcomeUndelivered = "undelivered"
 )
 
 // The reasons that this package itself gives.

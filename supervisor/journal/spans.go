@@ -225,3 +225,42 @@ func atOf(line []byte) (time.Time, error) {
 	}
 	return m.At, nil
 }
+
+// Span is a time, both ends included.
+type Span struct {
+	From time.Time `json:"from"`
+	To   time.Time `json:"to"`
+}
+
+// Complete is the times for which the journal has all that left for a worker and
+// was to be recorded: from Since to the last sign of a coordinator, those included
+// in which none ran, without the gaps. Oldest first.
+func (s *Spans) Complete() []Span {
+	if s.Since.IsZero() {
+		return []Span{}
+	}
+	rest := Span{From: s.Since, To: s.Since}
+	for _, up := range s.Up {
+		if up.To.After(rest.To) {
+			rest.To = up.To
+		}
+	}
+	gaps := slices.Clone(s.Gaps)
+	slices.SortFunc(gaps, func(a, b Gap) int { return a.From.Compare(b.From) })
+	complete := []Span{}
+	for _, g := range gaps {
+		if g.To.IsZero() { // nothing good was read behind it
+			g.To = rest.To
+		}
+		if g.From.After(rest.From) {
+			complete = append(complete, Span{rest.From, g.From})
+		}
+		if g.To.After(rest.From) {
+			rest.From = g.To
+		}
+	}
+	if rest.From.Before(rest.To) {
+		complete = append(complete, rest)
+	}
+	return complete
+}
