@@ -80,6 +80,9 @@ func TestRecommendationIsTheSmallest(t *testing.T) {
 }
 
 func TestWhatIf(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes millions of arrivals: without -short")
+	}
 	q := sizing.Question{Evidence: measured(200, 50*ms), Present: present, Objective: sizing.Objective{Refused: 0.01, WaitP99: 50 * ms}}
 	base := sizing.Advise(q)
 	ask := func(w sizing.WhatIf) sizing.Report { q.WhatIf = w; return sizing.Advise(q) }

@@ -34,6 +34,9 @@ func trips(b sizing.BreakerSetting, rate, share float64, calls int) (perHour flo
 }
 
 func TestFalseTripsBoundTheBreaker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes millions of arrivals: without -short")
+	}
 	for _, c := range []struct {
 		b           sizing.BreakerSetting
 		rate, share float64

@@ -160,6 +160,9 @@ var settings = []sizing.Setting{
 }
 
 func TestFormulaAgainstSimulation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes millions of arrivals: without -short")
+	}
 	for _, s := range settings {
 		for _, u := range []float64{0.5, 0.8, 1, 1.2, 1.5} {
 			rate := u * float64(s.Limit) / 0.05
@@ -181,6 +184,9 @@ func TestFormulaAgainstSimulation(t *testing.T) {
 
 // From what a recording shows to a prediction, for each shape.
 func TestPredictionsAgainstSimulation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes millions of arrivals: without -short")
+	}
 	shapes := map[string]func(*rand.Rand) time.Duration{"exponential": exponential(50 * ms), "constant": constant(50 * ms), "bimodal": bimodal}
 	for name, hold := range shapes {
 		// So many that what chance does to the evidence is not taken for the model's error.
