@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -97,7 +96,7 @@ func (p *parser) readLine(line string) {
 	case "GET":
 		p.entry.Pattern, err = ParsePattern(rest)
 	case "made":
-		if p.entry.Made, err = time.Parse(time.RFC3339, rest); err != nil {
+		if err = p.entry.Made.UnmarshalText([]byte(rest)); err != nil {
 			err = fmt.Errorf("made %q; want a time such as 2026-11-21T05:20:00Z", rest)
 		}
 	case "status":
