@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ErrRecording: the Recorder has a recording under way.
+// ErrRecording says that the Recorder has a recording under way.
 var ErrRecording = errors.New("sizing: a recording of this bulkhead is under way")
 
 const (
