@@ -77,7 +77,7 @@ func harmless(f *ast.SelectorExpr, call *ast.CallExpr) bool {
 			sub, ok := between.Fun.(*ast.SelectorExpr)
 			return ok && sub.Sel.Name == "Sub"
 		}
-		return isField && field.Sel.Name == "age" || isName && of.Name == "d"
+		return isField && field.Sel.Name == "age" || isName && (of.Name == "d" || of.Name == "math")
 	case "Parse", "ParseInLocation", "Date": // of something else
 		if !isName || of.Name != "time" {
 			return true
@@ -90,7 +90,7 @@ func harmless(f *ast.SelectorExpr, call *ast.CallExpr) bool {
 		first, literal := call.Args[0].(*ast.BasicLit)
 		return f.Sel.Name == "Unix" && literal && first.Value == "1"
 	}
-	return of.Name == "math"
+	return false
 }
 
 // jumped is now after somebody has set the wall clock: its monotonic part is the
