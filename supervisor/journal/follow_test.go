@@ -84,7 +84,7 @@ func TestFollowHalfALineAndARepeat(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	stories := follow(t, ctx, dir, journal.Filter{}, 0)
+	stories := follow(t, ctx, dir, journal.Filter{}, 10) // what is there when it begins, too
 	line := func(entry, id string) []byte {
 		return journal.AppendRecord(journal.KindClose, entry, time.Now(), &journal.Record{RequestID: id, Outcome: "done"})
 	}
