@@ -42,11 +42,10 @@ func (g *journalGauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g *journalGauges) Collect(ch chan<- prometheus.Metric) {
-	opened := g.journal.opened.Load()
-	if opened == nil {
+	s, _, known := g.journal.stats()
+	if !known {
 		return
 	}
-	s := opened.Stats()
 	emit := func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"commerce.example/coordinator/supervisor/journal"
 )
@@ -36,11 +35,7 @@ func (c *findCommand) Validate() error {
 }
 
 func (c *findCommand) Run(t *terminal) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	r, err := c.reader(t)
+	r, f, err := c.open(t, c.filter)
 	if err != nil {
 		return err
 	}
@@ -88,11 +83,7 @@ func (c *tailCommand) Validate() error {
 }
 
 func (c *tailCommand) Run(t *terminal) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	r, err := c.reader(t)
+	r, f, err := c.open(t, c.filter)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // appendRecord appends r as a sealed line. It does by hand what encoding/json
 // would do at four times the cost: this is on the way of every request. Empty
 // fields are left out; r.Kind and r.Entry are given apart.
-func appendRecord(b []byte, kind, entry string, at time.Time, r *Record) []byte {
+func appendRecord(b []byte, kind string, entry []byte, at time.Time, r *Record) []byte {
 	begin := len(b)
 	b = append(b, prefix...)
 	b = append(b, kind...)
