@@ -22,7 +22,7 @@ type findCommand struct {
 }
 
 func (c *findCommand) Help() string {
-	return "In the order in which they ended; those that did not come last. Exits with 0 also when there is none. " +
+	return "As they ended, one file of the journal after the other; those that did not end come last. Exits with 0 also when there is none. " +
 		"--json prints one object a line, so that jq and head see the first while the rest is read."
 }
 
