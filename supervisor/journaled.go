@@ -130,15 +130,30 @@ func (c *call) lastAttempt(now time.Time) journal.Attempt {
 	return a
 }
 
-// deliver says that the client was given the answer to its end. Where a repeat could
-// do the work twice, that is not said of an answer that is still in a buffer, nor of
-// a client that is known to have left.
+// tells reports that a repeat of the call could do its work twice, and what became
+// of it is recorded: then delivery is not said lightly.
+func (c *call) tells() bool { return c.set.Journal.Scope.on() && !SafeMethod(c.r.Method) }
+
+// handOver notes, before a part of the answer goes out, whether the client is known
+// to have left. Afterwards nobody can tell: one that has all may close as well.
+func (c *call) handOver() {
+	if c.tells() {
+		c.left = c.r.Context().Err() != nil
+	}
+}
+
+// deliver says that the client was given the answer to its end. Where that matters,
+// it is not said of an answer that is still in a buffer, nor of a client that had
+// left before the last of it went out.
 func (c *call) deliver() {
-	if c.set.Journal.Scope.on() && !SafeMethod(c.r.Method) {
+	if c.tells() {
+		if c.moved.Load() == 0 {
+			c.handOver()
+		}
 		if !c.flushHead() {
 			return
 		}
-		if c.r.Context().Err() != nil {
+		if c.left {
 			c.reason = ReasonClientGone
 			return
 		}

@@ -25,7 +25,7 @@ func TestJournalOnAFullDisk(t *testing.T) {
 func fullDisk(t *testing.T, sync journal.Sync) {
 	l := newLedger(t)
 	s := newSite(t, payments(l)...)
-	s.set("COORDINATOR_BULKHEADS=pay,lax", "BULKHEAD_PAY_JOURNAL_SYNC="+string(sync), "COORDINATOR_JOURNAL_SEGMENT=1MiB", "COORDINATOR_JOURNAL_TOTAL=2MiB",
+	s.set("COORDINATOR_BULKHEADS=pay,lax", "BULKHEAD_PAY_JOURNAL_SYNC="+string(sync), "COORDINATOR_JOURNAL_SEGMENT=1MiB", "COORDINATOR_JOURNAL_TOTAL=3MiB",
 		"BULKHEAD_LAX_ROUTES=/lax/", "BULKHEAD_LAX_BACKEND="+l.URL, "BULKHEAD_LAX_JOURNAL=failures")
 	folder := s.dir + "/state/journal"
 	if err := os.MkdirAll(folder, 0o700); err != nil {

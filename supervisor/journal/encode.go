@@ -2,7 +2,6 @@ package journal
 
 import (
 	"encoding/json"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -84,7 +83,11 @@ func appendHeaders(b []byte, headers map[string]string) []byte {
 	if len(headers) == 0 {
 		return b
 	}
-	names := slices.Sorted(maps.Keys(headers))
+	names := make([]string, 0, MaxHeaders) // not on the heap
+	for name := range headers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
 	b = append(b, `,"headers":`...)
 	open := byte('{')
 	for _, name := range names[:min(len(names), MaxHeaders)] {
