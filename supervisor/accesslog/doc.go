@@ -16,25 +16,23 @@
 //	method       as it was sent
 //	host         without user and password
 //	path         of the URL, without the query
-//	query        only when the caller gives it: queries hold secrets
 //	proto        HTTP/1.1, HTTP/2.0
-//	user_agent   only when the caller gives it
 //	bulkhead     that it was routed to
 //	slot         of the last worker that had it; left out when attempts is 0
 //	attempts     how many workers were given it
-//	status       what the client was told; 0: nothing
+//	status       what the client was told; 499: nothing, it had left
 //	reason       why it was refused or failed
 //	outcome      how far the work got
 //	fallback     what answered in the backend's place
 //	bytes_in     of the body that was read
-//	bytes_out    of the body that was written
-//	duration_ms  from its arrival to its record
+//	bytes_out    of the body that was written; problem details are not counted
+//	duration_ms  from its routing to its record
 //	queue_ms     of that: waiting for a slot
-//	backend_ms   of that: from the hand-over to the head of the answer
+//	backend_ms   of that: from the hand-over to its last worker to the head of the answer
 //	sample       this line stands for so many requests like it; left out when 1
 //
-// There is no member for header fields: no cookie, credential or token has a way
-// into the log. What a text cannot hold (a longer path, a byte that is not UTF-8)
+// There is no member for header fields or queries: no cookie, credential or token
+// that they hold has a way into the log. What a text cannot hold (a longer path, a byte that is not UTF-8)
 // is cut with an ellipsis or replaced; a line is valid JSON whatever was sent.
 //
 // # Who owns what

@@ -7,4 +7,4 @@ var AppendText = appendText
 func (s Sampling) Pick(failed bool) uint32 { return s.pick(failed) }
 
 // Append encodes r as Add does.
-func (r *Record) Append(b []byte) []byte { return r.append(b, 1) }
+func (r *Record) Append(b []byte) []byte { return r.append(b) }

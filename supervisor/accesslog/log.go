@@ -32,19 +32,27 @@ type Options struct {
 	// Report hears of a sink that fails, once a minute at most, from the log's
 	// goroutine. nil: nobody does; Stats count all the same.
 	Report func(error)
+	// Counts may be shared by logs that follow each other. nil: the log's own.
+	Counts *Counts
+}
+
+// Counts are what logs have done. The zero value has counted nothing. It is safe
+// for concurrent use.
+type Counts struct{ written, dropped, failed atomic.Uint64 }
+
+// Stats are the counts of now.
+func (c *Counts) Stats() Stats {
+	return Stats{Written: c.written.Load(), Dropped: c.dropped.Load(), Failed: c.failed.Load()}
 }
 
 // Log writes lines. A nil *Log is one that is off: it does nothing at no cost.
 // It is safe for concurrent use.
 type Log struct {
-	sampling Sampling
+	sampling atomic.Pointer[Sampling]
 	path     string
 	report   func(error)
-
-	lines   sync.Pool // of *[]byte
-	written atomic.Uint64
-	dropped atomic.Uint64
-	failed  atomic.Uint64
+	counts   *Counts
+	lines    sync.Pool // of *[]byte
 
 	mu      sync.Mutex
 	closed  bool
@@ -63,7 +71,7 @@ type Log struct {
 	reported time.Time
 }
 
-// Stats count since Open.
+// Stats are figures of Counts.
 type Stats struct {
 	Written uint64 // lines
 	Dropped uint64 // lines that found no place, or that the sink did not take
@@ -81,26 +89,43 @@ func Open(o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{
-		sampling: o.Sampling, path: o.Path, report: o.Report, sink: s,
+		path: o.Path, report: o.Report, counts: o.Counts, sink: s,
 		lines:   sync.Pool{New: func() any { b := make([]byte, 0, MaxLineBytes); return &b }},
 		waiting: make(chan struct{}, 1), urgent: make(chan struct{}, 1),
 		reopen: make(chan chan error), done: make(chan struct{}),
 	}
+	if l.counts == nil {
+		l.counts = &Counts{}
+	}
+	l.SetSampling(o.Sampling)
 	go l.run()
 	return l, nil
 }
 
-// Add writes the line of r, if it gets one. It never waits for the sink.
+// SetSampling changes which requests get a line. A nil *Log stays off.
+func (l *Log) SetSampling(s Sampling) {
+	if l != nil {
+		l.sampling.Store(&s)
+	}
+}
+
+// Sample is for how many requests the line of one stands, which is up to chance;
+// 0: it gets none. Ask before a Record is made: most are not needed.
+func (l *Log) Sample(failed bool) uint32 {
+	if l == nil {
+		return 0
+	}
+	return l.sampling.Load().pick(failed)
+}
+
+// Add writes the line of r, for which Sample was asked. It never waits for the
+// sink.
 func (l *Log) Add(r *Record) {
 	if l == nil {
 		return
 	}
-	sample := l.sampling.pick(r.Failed())
-	if sample == 0 {
-		return
-	}
 	line := l.lines.Get().(*[]byte)
-	*line = r.append((*line)[:0], sample)
+	*line = r.append((*line)[:0])
 	l.take(*line)
 	l.lines.Put(line)
 }
@@ -109,7 +134,7 @@ func (l *Log) take(line []byte) {
 	l.mu.Lock()
 	if l.closed || len(l.pending)+len(line) > PendingBytes {
 		l.mu.Unlock()
-		l.dropped.Add(1)
+		l.counts.dropped.Add(1)
 		return
 	}
 	first := len(l.pending) == 0
@@ -138,7 +163,7 @@ func (l *Log) Stats() Stats {
 	if l == nil {
 		return Stats{}
 	}
-	return Stats{Written: l.written.Load(), Dropped: l.dropped.Load(), Failed: l.failed.Load()}
+	return l.counts.Stats()
 }
 
 // Reopen writes what is pending to the file that was, and opens the path again:
@@ -250,12 +275,12 @@ func (l *Log) write(block []byte, count uint64) {
 			break
 		}
 	}
-	l.written.Add(written)
-	l.dropped.Add(count - written)
+	l.counts.written.Add(written)
+	l.counts.dropped.Add(count - written)
 }
 
 func (l *Log) fail(err error) {
-	l.failed.Add(1)
+	l.counts.failed.Add(1)
 	l.complain(err)
 }
 

@@ -72,7 +72,7 @@ func TestParseSampling(t *testing.T) {
 	}
 	for _, s := range []string{"", "on", "All", "sample", "sample:", "sample:0", "sample:-1", "sample:1.5", "sample:1000001", "sample:99999999999"} {
 		var parsed accesslog.Sampling
-		if err := parsed.UnmarshalText([]byte(s)); err == nil || !strings.Contains(err.Error(), "failures") {
+		if err := parsed.UnmarshalText([]byte(s)); err == nil || !strings.Contains(err.Error(), "want one of off, failures") {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
@@ -120,6 +120,39 @@ func TestOffIsNil(t *testing.T) {
 	shut(t, l)
 	if got := l.Stats(); got != (accesslog.Stats{}) {
 		t.Error(got)
+	}
+}
+
+// A reload changes what gets a line in place; logs that follow each other count in
+// one place.
+func TestSettingsThatChange(t *testing.T) {
+	var counts accesslog.Counts
+	path := filepath.Join(t.TempDir(), "access.log")
+	l := open(t, accesslog.Options{Sampling: sampling(t, "failures"), Path: path, Counts: &counts})
+	if l.Sample(false) != 0 || l.Sample(true) != 1 {
+		t.Error(l.Sample(false), l.Sample(true))
+	}
+	l.SetSampling(sampling(t, "all"))
+	if l.Sample(false) != 1 {
+		t.Error("a success gets no line")
+	}
+	l.SetSampling(sampling(t, "off"))
+	if l.Sample(true) != 0 {
+		t.Error("a failure gets a line")
+	}
+	for range 2 {
+		l.Add(full())
+		shut(t, l)
+		l = open(t, accesslog.Options{Sampling: sampling(t, "all"), Path: path, Counts: &counts})
+	}
+	shut(t, l)
+	if got := counts.Stats(); got != (accesslog.Stats{Written: 2}) {
+		t.Errorf("%+v", got)
+	}
+	var off *accesslog.Log
+	off.SetSampling(sampling(t, "all"))
+	if off.Sample(true) != 0 {
+		t.Error("what is off has a line")
 	}
 }
 

@@ -3,6 +3,7 @@ package accesslog
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -14,7 +15,7 @@ const MaxLineBytes = 4096
 // what has a bound of its own they stay under MaxLineBytes.
 const (
 	maxPath  = 1024
-	maxText  = 256 // query, host, user agent
+	maxText  = 256 // host
 	maxToken = 128 // what is one word, an X-Request-Id at the longest
 )
 
@@ -28,9 +29,7 @@ type Record struct {
 	Method    string
 	Host      string
 	Path      string
-	Query     string // leave it empty unless the operator asks for it
 	Proto     string
-	UserAgent string // leave it empty unless the operator asks for it
 	Bulkhead  string
 	Slot      int // read when Attempts is not 0
 	Attempts  int
@@ -43,17 +42,18 @@ type Record struct {
 	Total     time.Duration
 	Queue     time.Duration
 	Backend   time.Duration
+	Sample    uint32 // as Log.Sample says; 0 is 1
 }
 
-// Failed reports whether the request counts as a failure for sampling: it was
+// Failed reports whether a request counts as a failure for sampling: it was
 // refused, failed or cut, or something stood in for its backend, or no answer
 // or one of the 5xx was made.
-func (r *Record) Failed() bool {
-	return r.Reason != "" || r.Fallback != "" || r.Status == 0 || r.Status >= 500
+func Failed(status int, reason, fallback string) bool {
+	return reason != "" || fallback != "" || status == 0 || status >= 500
 }
 
 // append encodes r. Reflection would cost ten times as much.
-func (r *Record) append(b []byte, sample uint32) []byte {
+func (r *Record) append(b []byte) []byte {
 	b = append(b, `{"time":"`...)
 	b = r.Begun.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, '"')
@@ -61,11 +61,9 @@ func (r *Record) append(b []byte, sample uint32) []byte {
 	b = appendMember(b, `,"trace_id":"`, r.TraceID, maxToken)
 	b = appendMember(b, `,"client":"`, r.Client, maxToken)
 	b = appendMember(b, `,"method":"`, r.Method, maxToken)
-	b = appendMember(b, `,"host":"`, r.Host, maxText)
+	b = appendMember(b, `,"host":"`, plainHost(r.Host), maxText)
 	b = appendMember(b, `,"path":"`, r.Path, maxPath)
-	b = appendMember(b, `,"query":"`, r.Query, maxText)
 	b = appendMember(b, `,"proto":"`, r.Proto, maxToken)
-	b = appendMember(b, `,"user_agent":"`, r.UserAgent, maxText)
 	b = appendMember(b, `,"bulkhead":"`, r.Bulkhead, maxToken)
 	if r.Attempts > 0 {
 		b = strconv.AppendInt(append(b, `,"slot":`...), int64(r.Slot), 10)
@@ -84,11 +82,15 @@ func (r *Record) append(b []byte, sample uint32) []byte {
 	if r.Backend > 0 {
 		b = appendMillis(append(b, `,"backend_ms":`...), r.Backend)
 	}
-	if sample > 1 {
-		b = strconv.AppendUint(append(b, `,"sample":`...), uint64(sample), 10)
+	if r.Sample > 1 {
+		b = strconv.AppendUint(append(b, `,"sample":`...), uint64(r.Sample), 10)
 	}
 	return append(b, '}', '\n')
 }
+
+// plainHost is host without the user and password that a client may have put
+// before it: such a request is refused, and gets its line all the same.
+func plainHost(host string) string { return host[strings.LastIndexByte(host, '@')+1:] }
 
 // appendMillis writes d with three places, as microseconds are what is measured.
 func appendMillis(b []byte, d time.Duration) []byte {

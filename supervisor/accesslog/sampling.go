@@ -34,7 +34,7 @@ func ParseSampling(s string) (Sampling, error) {
 			return Sampling{failures: true, one: uint32(n)}, nil
 		}
 	}
-	return Sampling{}, fmt.Errorf("%q is none of off, failures, sample:N with N of 1 to %d, all", s, MaxSample)
+	return Sampling{}, fmt.Errorf("want one of off, failures, sample:N with N from 1 to %d, all", MaxSample)
 }
 
 // UnmarshalText is ParseSampling.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"syscall"
 )
 
 var newline = []byte{'\n'}
@@ -20,7 +21,8 @@ type sink struct {
 
 func openSink(path string, stdout io.Writer) (sink, error) {
 	if path != "" {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+		// Without O_NONBLOCK a named pipe that nobody reads would be waited for here.
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640)
 		if err != nil {
 			return sink{}, fmt.Errorf("access log: %w", err)
 		}

@@ -16,22 +16,28 @@
 // is set, or OTEL_TRACES_EXPORTER is otlp; unless OTEL_SDK_DISABLED is true or
 // OTEL_TRACES_EXPORTER is none. All other variables are those of the SDK and the
 // exporter: OTEL_SERVICE_NAME (default coordinator), OTEL_RESOURCE_ATTRIBUTES,
-// OTEL_TRACES_SAMPLER and _ARG (default parentbased_always_on: a client decides
-// for its own requests), OTEL_EXPORTER_OTLP_* (protocol http/protobuf, http/json or
-// grpc), OTEL_BSP_*. They are read from the environment of the process, not from a
-// configuration file, and reach no worker.
+// OTEL_TRACES_SAMPLER and _ARG (default parentbased_always_on),
+// OTEL_EXPORTER_OTLP_* (protocol http/protobuf, http/json or grpc), OTEL_BSP_*;
+// [Variables] has all. They are read from the environment of the process, once,
+// and reach no worker. [Check] finds mistakes in them.
+//
+// A request that comes from a trusted proxy is sampled as that says, where the
+// sampler is one of parentbased_*. For all others a trace is continued, and
+// whether it is sampled is decided here, as if it began here.
 //
 // # Spans
 //
 //	front     server    arrival to record; the rest are below it
 //	queue     internal  waiting for a slot
 //	exchange  client    one attempt: hand-over to a worker until its last byte
-//	backend   internal  below its exchange: first byte sent to head of the answer
+//	backend   internal  below its exchange: hand-over to head of the answer
 //
 // An exchange is the parent that worker and backend see in traceparent: its id is
 // known before the request leaves, and stands for that attempt alone. The backend
 // call is told by the supervisor from what the worker reported, so that a worker
-// needs no SDK, and so that a dead one is told of too. A worker with one of its
+// needs no SDK, and so that a dead one is told of too; there is none when nothing
+// was sent. When a worker sends is not reported, only that it does: the span begins
+// with the hand-over, some tens of microseconds early. A worker with an SDK of its
 // own gets its variables by BULKHEAD_X_ENV_OTEL_*; its spans come below the
 // exchange.
 //

@@ -20,29 +20,36 @@ type Trace struct {
 	tracer trace.Tracer
 	ctx    context.Context // of the front span
 	span   trace.Span
+	parent []string // the value of r's traceparent
 	method string
 }
 
 // Start begins the front span of r, at its arrival. It continues the trace that
 // the client sent, or begins one, and puts itself into r's fields as the parent.
-// The fields are r's own: nobody else reads them meanwhile.
-func (t *Tracer) Start(r *http.Request, at time.Time) *Trace {
+// trusted is whether the sender may say that the request is sampled, or is not.
+// Nobody else may use the fields meanwhile.
+func (t *Tracer) Start(r *http.Request, at time.Time, trusted bool) *Trace {
 	if t == nil {
 		return nil
 	}
-	ctx := trace.ContextWithRemoteSpanContext(context.Background(), remoteOf(r.Header))
+	ctx := context.Background()
+	if !trusted {
+		ctx = context.WithValue(ctx, stranger{}, true)
+	}
+	ctx = trace.ContextWithRemoteSpanContext(ctx, remoteOf(r.Header))
 	method := methodOf(r)
 	ctx, span := t.tracer.Start(ctx, method, trace.WithTimestamp(at), trace.WithSpanKind(trace.SpanKindServer))
-	sendParent(r.Header, span.SpanContext())
+	parent := []string{parentOf(span.SpanContext())}
+	r.Header[traceparent] = parent
 	if span.IsRecording() {
 		span.SetAttributes(
 			attribute.String("http.request.method", method),
-			attribute.String("server.address", text(r.Host)),
+			attribute.String("server.address", text(plainHost(r.Host))),
 			attribute.String("url.path", text(r.URL.Path)),
 			attribute.String("network.protocol.version", strings.TrimPrefix(r.Proto, "HTTP/")),
 		)
 	}
-	return &Trace{tracer: t.tracer, ctx: ctx, span: span, method: method}
+	return &Trace{tracer: t.tracer, ctx: ctx, span: span, parent: parent, method: method}
 }
 
 // methodOf is r's method, or what the semantic conventions have for one that is
@@ -55,6 +62,10 @@ func methodOf(r *http.Request) string {
 	}
 	return "_OTHER"
 }
+
+// plainHost is host without the user and password that a client may have put
+// before it.
+func plainHost(host string) string { return host[strings.LastIndexByte(host, '@')+1:] }
 
 // text is s, short enough, and UTF-8: Protocol Buffers refuse a whole batch for
 // one byte that is not.
@@ -104,6 +115,7 @@ type Result struct {
 	Outcome   string
 	Fallback  string
 	Attempts  int
+	Cut       bool // the answer broke off: an error, whatever its status was
 }
 
 // End ends the front span. A status of 500 or more is an error of it; what a
@@ -127,7 +139,7 @@ func (t *Trace) End(r Result) {
 	if r.Status > 0 {
 		facts = append(facts, attribute.Int("http.response.status_code", r.Status))
 	}
-	if r.Status >= 500 {
+	if r.Status >= 500 || r.Cut {
 		t.span.SetStatus(codes.Error, text(r.Reason))
 	}
 	t.span.SetAttributes(facts...)
@@ -149,30 +161,34 @@ type Exchange struct {
 	span   trace.Span
 }
 
-// Exchange begins an attempt and puts it into h, the fields that the worker in
-// slot is about to get, as the parent.
-func (t *Trace) Exchange(h http.Header, at time.Time, slot int) *Exchange {
+// Exchange begins an attempt and makes it the parent in the fields of the request,
+// which the worker in slot is about to get. It changes no more than the one value:
+// others may look up fields meanwhile.
+func (t *Trace) Exchange(at time.Time, slot int) *Exchange {
 	if !t.recording() {
 		return nil
 	}
 	ctx, span := t.tracer.Start(t.ctx, "exchange", trace.WithTimestamp(at), trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(attribute.Int("coordinator.slot", slot)))
-	sendParent(h, span.SpanContext())
+	t.parent[0] = parentOf(span.SpanContext())
 	return &Exchange{tracer: t.tracer, ctx: ctx, span: span}
 }
 
-// Backend tells of the call that the worker made: the first byte sent, and the
-// head of the answer, or when it was given up. A zero sent is a call that was not
-// made; of it there is nothing to tell.
-func (x *Exchange) Backend(sent, answered time.Time, status int) {
-	if x == nil || sent.IsZero() {
+// Backend tells of the call that the worker made: from its hand-over to the head
+// of the answer, or until it was given up, with status 0. It is not to be called
+// for one that was not made.
+func (x *Exchange) Backend(from, to time.Time, status int) {
+	if x == nil {
 		return
 	}
-	_, span := x.tracer.Start(x.ctx, "backend", trace.WithTimestamp(sent))
+	_, span := x.tracer.Start(x.ctx, "backend", trace.WithTimestamp(from))
 	if status > 0 {
 		span.SetAttributes(attribute.Int("http.response.status_code", status))
 	}
-	span.End(trace.WithTimestamp(answered))
+	if status == 0 || status >= 500 {
+		span.SetStatus(codes.Error, "")
+	}
+	span.End(trace.WithTimestamp(to))
 }
 
 // End ends the attempt: with how far it got, in the words of exchange.Stage, and

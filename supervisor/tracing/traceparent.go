@@ -129,8 +129,7 @@ func stateOf(h http.Header) trace.TraceState {
 	return state
 }
 
-// sendParent makes sc the parent of whoever gets h.
-func sendParent(h http.Header, sc trace.SpanContext) {
-	p := Parent{TraceID: sc.TraceID(), SpanID: sc.SpanID(), Flags: byte(sc.TraceFlags())}
-	h[traceparent] = []string{p.String()}
+// parentOf is sc as whoever comes next is told.
+func parentOf(sc trace.SpanContext) string {
+	return Parent{TraceID: sc.TraceID(), SpanID: sc.SpanID(), Flags: byte(sc.TraceFlags())}.String()
 }

@@ -77,17 +77,17 @@ func TestWhatIsContinued(t *testing.T) {
 	defer shut(t, tracer)
 	for _, c := range parents {
 		r := request(c.text)
-		tr := tracer.Start(r, begun)
+		tr := tracer.Start(r, begun, true)
 		if continued := tr.ID() == traceID; continued != c.ok || continued != (len(r.Header["Tracestate"]) == 2) {
 			t.Errorf("%q: trace %s, state %q (%s)", c.text, tr.ID(), r.Header["Tracestate"], c.why)
 		}
 		parse(t, r)
 	}
-	if r := request(caller, caller); tracer.Start(r, begun).ID() == traceID {
+	if r := request(caller, caller); tracer.Start(r, begun, true).ID() == traceID {
 		t.Error("one of two parents was taken")
 	}
 	random := request(strings.TrimSuffix(caller, "01") + "03")
-	if tracer.Start(random, begun); !strings.HasSuffix(random.Header.Get("Traceparent"), "-03") {
+	if tracer.Start(random, begun, true); !strings.HasSuffix(random.Header.Get("Traceparent"), "-03") {
 		t.Error("Level 2, 3.2.2.5.2: the random flag goes with the id:", random.Header.Get("Traceparent"))
 	}
 	for _, s := range []struct {
@@ -109,7 +109,7 @@ func TestWhatIsContinued(t *testing.T) {
 	} {
 		r := request(caller)
 		r.Header["Tracestate"] = []string{s.text}
-		if tr := tracer.Start(r, begun); tr.ID() != traceID {
+		if tr := tracer.Start(r, begun, true); tr.ID() != traceID {
 			t.Errorf("%q cost the trace", s.text)
 		}
 		if got := r.Header.Get("Tracestate"); (got == s.text) != s.kept || !s.kept && got != "" {

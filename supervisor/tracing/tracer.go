@@ -31,8 +31,8 @@ type Options struct {
 }
 
 // New returns a Tracer when the environment of the process asks for one, else
-// nil. It fails for an exporter or protocol that there is not; that a collector
-// is not there is no failure. It waits for nothing.
+// nil. It fails for what Check finds; that a collector is not there is no failure.
+// It waits for nothing.
 //
 // OpenTelemetry has one handler of errors for the process: New makes it o.Report.
 func New(ctx context.Context, o Options) (*Tracer, error) {
@@ -51,7 +51,7 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 		report(err) // it is a part all the same
 	}
 	export := newExport(client, queueSize(), report)
-	provider := sdk.NewTracerProvider(sdk.WithResource(described), sdk.WithSpanProcessor(export))
+	provider := sdk.NewTracerProvider(sdk.WithResource(described), sdk.WithSampler(newSampler()), sdk.WithSpanProcessor(export))
 	return &Tracer{tracer: provider.Tracer("commerce.example/coordinator/supervisor/tracing"), provider: provider, export: export}, nil
 }
 

@@ -40,16 +40,15 @@ func TestSpansOfARequest(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
 	tracer := start(t, func(err error) { t.Error(err) })
 	r := request(caller)
-	tr := tracer.Start(r, begun)
+	tr := tracer.Start(r, begun, true)
 	front := parse(t, r)
 	tr.Queue(after(1), after(3))
-	x := tr.Exchange(r.Header, after(3), 0)
+	x := tr.Exchange(after(3), 0)
 	first := parse(t, r)
 	x.Backend(after(4), after(5), 0)
 	x.End(after(5), "sent", "worker_died")
-	x = tr.Exchange(r.Header, after(6), 1)
+	x = tr.Exchange(after(6), 1)
 	second := parse(t, r)
-	x.Backend(time.Time{}, after(7), 0)
 	x.Backend(after(7), after(9), 200)
 	x.End(after(10), "answered", "")
 	if tr.Exemplar() != "4bf92f3577b34da6a3ce929d0e0e4736" || tr.ID() != tr.Exemplar() {
@@ -124,11 +123,11 @@ func parse(t *testing.T, r *http.Request) string {
 func TestErrorIsTheServersAlone(t *testing.T) {
 	c := newReceiver(t, http.StatusOK, nil)
 	tracer := start(t, func(err error) { t.Error(err) })
-	tracer.Start(request(), begun).End(tracing.Result{Bulkhead: "a", Status: 503, Reason: "queue_full"})
-	tracer.Start(request(), begun).End(tracing.Result{Bulkhead: "b", Status: 404, Reason: "no_route"})
+	tracer.Start(request(), begun, true).End(tracing.Result{Bulkhead: "a", Status: 503, Reason: "queue_full"})
+	tracer.Start(request(), begun, true).End(tracing.Result{Bulkhead: "b", Status: 404, Reason: "no_route"})
 	odd := request()
 	odd.Method, odd.URL = "SECRETS", &url.URL{Path: "/\xff" + strings.Repeat("x", 1000)}
-	tracer.Start(odd, begun).End(tracing.Result{Bulkhead: "c", RequestID: "\xfe"})
+	tracer.Start(odd, begun, true).End(tracing.Result{Bulkhead: "c", RequestID: "\xfe"})
 	shut(t, tracer)
 	if s := c.named(t, "GET a"); s.Status.GetCode() != otlp.Status_STATUS_CODE_ERROR || s.Status.Message != "queue_full" || len(s.ParentSpanId) != 0 || s.TraceState != "" {
 		t.Error(s)
@@ -153,10 +152,10 @@ func TestUnsampled(t *testing.T) {
 		t.Setenv("OTEL_TRACES_SAMPLER", c.sampler)
 		tracer := start(t, func(err error) { t.Error(err) })
 		r := request(c.sent)
-		tr := tracer.Start(r, begun)
+		tr := tracer.Start(r, begun, true)
 		front := r.Header.Get("Traceparent")
 		tr.Queue(begun, begun)
-		x := tr.Exchange(r.Header, begun, 0)
+		x := tr.Exchange(begun, 0)
 		x.Backend(begun, begun, 200)
 		x.End(begun, "answered", "")
 		if tr.Exemplar() != "" || tr.ID() != "4bf92f3577b34da6a3ce929d0e0e4736" {
@@ -191,7 +190,7 @@ func TestWhatTheEnvironmentAsksFor(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_SDK_DISABLED": "false"}, true, ""},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, true, ""},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": here, "OTEL_EXPORTER_OTLP_PROTOCOL": "http"}, false, "http/protobuf"},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, false, "zipkin"},
+		{map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, false, "OTEL_TRACES_EXPORTER: want otlp or none"},
 	} {
 		t.Run("", func(t *testing.T) {
 			for name, value := range c.environment {
@@ -216,7 +215,7 @@ func TestOff(t *testing.T) {
 	if got := r.Header["Traceparent"]; len(got) != 2 || allocated != 0 {
 		t.Errorf("%v, %v allocations", got, allocated)
 	}
-	if tr := tracer.Start(r, begun); tr.ID() != "" || tr.Exemplar() != "" {
+	if tr := tracer.Start(r, begun, true); tr.ID() != "" || tr.Exemplar() != "" {
 		t.Error(tr.ID())
 	}
 	if tracer.Stats() != (tracing.Stats{}) {
@@ -227,9 +226,9 @@ func TestOff(t *testing.T) {
 
 // whole is every call of a request with one attempt.
 func whole(tracer *tracing.Tracer, r *http.Request) {
-	tr := tracer.Start(r, begun)
+	tr := tracer.Start(r, begun, true)
 	tr.Queue(begun, begun)
-	x := tr.Exchange(r.Header, begun, 1)
+	x := tr.Exchange(begun, 1)
 	x.Backend(begun, begun, 200)
 	x.End(begun, "answered", "")
 	tr.End(tracing.Result{At: begun, RequestID: "id", Bulkhead: "orders", Status: 200, Outcome: "done", Attempts: 1})
@@ -246,7 +245,7 @@ func TestDeadCollector(t *testing.T) {
 			reports := make(chan error, 100)
 			tracer := start(t, func(err error) { reports <- err })
 			for range 20 {
-				tracer.Start(request(), begun).End(tracing.Result{})
+				tracer.Start(request(), begun, true).End(tracing.Result{})
 			}
 			shut(t, tracer)
 			if got := tracer.Stats(); got != (tracing.Stats{Failed: 20}) {
@@ -268,7 +267,7 @@ func TestCollectorThatHangs(t *testing.T) {
 	t.Setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4")
 	tracer := start(t, nil)
 	for range 100 {
-		tracer.Start(request(), begun).End(tracing.Result{})
+		tracer.Start(request(), begun, true).End(tracing.Result{})
 	}
 	if got := tracer.Stats(); got != (tracing.Stats{Dropped: 92}) {
 		t.Errorf("%+v", got)
