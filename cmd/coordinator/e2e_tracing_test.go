@@ -69,7 +69,10 @@ func newCollector(t *testing.T) *collector {
 		c.raw.Write(body)
 		for _, of := range request.ResourceSpans {
 			for _, scope := range of.ScopeSpans {
-				c.spans = append(c.spans, scope.Spans...)
+				for _, s := range scope.Spans { // ids may be in either case: OTLP, JSON Protobuf encoding
+					s.TraceID, s.SpanID, s.ParentID = strings.ToLower(s.TraceID), strings.ToLower(s.SpanID), strings.ToLower(s.ParentID)
+					c.spans = append(c.spans, s)
+				}
 			}
 		}
 		w.Header().Set("Content-Type", "application/json")
