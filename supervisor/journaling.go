@@ -215,14 +215,19 @@ func (j *journaling) write(c *RecordConfig, r *journal.Record) {
 	}
 }
 
-// client is the word for a client, empty when its address is not known. A key that
-// cannot be kept is told once a day: the words then end with this process.
+// client is the word for a client, empty when its address is not known.
 func (j *journaling) client(address []string, now time.Time) string {
 	if len(address) != 1 {
 		return ""
 	}
-	addr, err := netip.ParseAddr(address[0])
-	if err != nil {
+	addr, _ := netip.ParseAddr(address[0])
+	return j.clientOf(addr, now)
+}
+
+// clientOf is that of an address. A key that cannot be kept is told once a day: the
+// words then end with this process.
+func (j *journaling) clientOf(addr netip.Addr, now time.Time) string {
+	if !addr.IsValid() {
 		return ""
 	}
 	word, err := j.clients.Hash(addr, now)

@@ -243,6 +243,8 @@ func (c *call) end() {
 	c.body.leave(c)
 	b.stats.record(c, now)
 	c.recordEnd(now)
+	c.tell(now)
+	c.endTrace(now)
 	if c.set.backed != nil {
 		b.lapse.note(c, now)
 	}

@@ -27,7 +27,7 @@ func newBulkheadStats(m *metrics, name string, now time.Time) *bulkheadStats {
 func (s *bulkheadStats) record(c *call, now time.Time) {
 	took := now.Sub(c.begun)
 	s.metrics.request(c.status, c.progress.Outcome()).Inc()
-	s.metrics.duration.Observe(took.Seconds())
+	observe(s.metrics.duration, took, c.trace.Exemplar())
 	if c.progress.Dispatched {
 		s.latency.Record(now, took)
 		c.bulkhead.retries.earn()
