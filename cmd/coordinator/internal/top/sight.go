@@ -10,8 +10,8 @@ import (
 // A Sight is a bulkhead as it was when it was looked at last.
 type Sight struct {
 	supervisor.BulkheadStatus
-	// Rates are those of the last looks, 5 s; nil when there is nothing to compare
-	// with: it was seen once, or its counts began anew.
+	// Rates are those of the last 5 s; nil when there is nothing to compare with: it
+	// was seen once, or its counts began anew.
 	Rates *Rates
 
 	past []glimpse // the oldest first
@@ -29,12 +29,11 @@ type glimpse struct {
 }
 
 const (
-	glimpses = 60 // kept of each bulkhead: a minute
-	compared = 5  // looks back that a rate is taken over
+	glimpses = 60              // kept of each bulkhead
+	compared = 5 * time.Second // that a rate is taken over, or since the look before
 )
 
-// sightings are of b, after the ones before; none of them if its counts have
-// begun anew.
+// next is what is known after another look at the bulkhead.
 func (s Sight) next(b supervisor.BulkheadStatus, at time.Time) Sight {
 	g := glimpse{at, b.RequestsTotal, b.RefusedTotal, b.InFlight, b.Recent.P99Seconds}
 	past := s.past
@@ -45,10 +44,14 @@ func (s Sight) next(b supervisor.BulkheadStatus, at time.Time) Sight {
 	return Sight{b, rates(past), past}
 }
 
-// rates are those over the last looks.
 func rates(past []glimpse) *Rates {
 	last := past[len(past)-1]
-	before := past[max(0, len(past)-1-compared)]
+	before := past[max(0, len(past)-2)]
+	for _, g := range past {
+		if last.at.Sub(g.at) <= compared && g.at.Before(before.at) {
+			before = g
+		}
+	}
 	took := last.at.Sub(before.at).Seconds()
 	if took <= 0 {
 		return nil

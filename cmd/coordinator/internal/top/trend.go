@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// trends are the last minute of a bulkhead as lines: what came, what was
+// trends are what was seen of a bulkhead as lines: what came, what was
 // refused, how long it took, how much was under way.
 func (m *model) trends(s Sight) []string {
 	if len(s.past) < 2 {
@@ -17,7 +17,7 @@ func (m *model) trends(s Sight) []string {
 			return float64(n(now)-n(before)) / max(now.at.Sub(before.at).Seconds(), 1e-3)
 		})
 	}
-	lines := []string{m.put(Text{"LAST MINUTE, AS SEEN FROM HERE", title})}
+	lines := []string{m.put(Text{"THE LAST " + m.o.Age(s.past[len(s.past)-1].at.Sub(s.past[0].at)), title})}
 	add := func(label string, values []float64, text func(float64) string) {
 		lines = append(lines, fmt.Sprintf("  %-10s%s  now %s, at most %s", label, spark(values), text(values[len(values)-1]), text(slices.Max(values))))
 	}
