@@ -23,7 +23,12 @@ func (m *model) trends(s Sight) []string {
 	}
 	add("req/s", perSecond(func(g glimpse) uint64 { return g.requests }), m.o.Rate)
 	add("ref/s", perSecond(func(g glimpse) uint64 { return g.refused }), m.o.Rate)
-	add("p99", s.series(func(_, now glimpse) float64 { return now.p99 }), m.o.Span)
+	add("p99", s.series(func(_, now glimpse) float64 { return now.p99 }), func(seconds float64) string {
+		if seconds == 0 { // there was nothing to measure
+			return "-"
+		}
+		return m.o.Span(seconds)
+	})
 	add("in flight", s.series(func(_, now glimpse) float64 { return float64(now.inFlight) }), m.o.Rate)
 	return append(lines, "")
 }

@@ -227,7 +227,7 @@ those of the last minute. REF/S is what the coordinator answered itself, or cut.
   enter              all about it             esc                       back
   s, S               sort by the next column, by the one before; what is sorted
                      by is marked; at first it is the order of the configuration
-  r                  restart: new workers, one after the other; ends a quarantine
+  r                  restart: new workers, one by one; it also ends a quarantine
   d, u               drain: take no more work; resume: take work again
   b                  breaker: auto, open, closed, observe
   ctrl+z, q          to the shell for a while, for good
