@@ -57,8 +57,7 @@ func (c *topCommand) Run(t *terminal) error {
 	o := topOptions(t.colour())
 	o.Input, o.Output, o.Environ, o.Every = t.stdin, t.stdout, t.environ, time.Duration(c.Every)
 	o.Look = func(ctx context.Context) (status supervisor.Status, err error) {
-		err = asked.ask(ctx, http.MethodGet, "/v1/status", nil, time.Minute, &status)
-		return status, err
+		return status, oneLine(asked.ask(ctx, http.MethodGet, "/v1/status", nil, time.Minute, &status))
 	}
 	o.Do = func(ctx context.Context, a top.Action) (string, error) {
 		return asked.act(ctx, a, time.Duration(c.Timeout))
@@ -87,12 +86,20 @@ func (c *client) act(ctx context.Context, a top.Action, wait time.Duration) (str
 	report := supervisor.Report{}
 	path := "/v1/bulkheads/" + url.PathEscape(a.Bulkhead) + "/" + a.Verb
 	if err := c.ask(ctx, http.MethodPost, path, body, wait, &report); err != nil {
-		return "", namingKnown(err, a.Bulkhead)
+		return "", oneLine(namingKnown(err, a.Bulkhead))
 	}
 	if report.Error != "" {
-		return "", &failure{report}
+		return "", oneLine(&failure{report})
 	}
 	return fmt.Sprintf("%s: %s (%s)", subject(report), printable(report.Did), milliseconds(report.TookMS)), nil
+}
+
+// oneLine is err as a screen can show it.
+func oneLine(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(printable(err.Error()))
 }
 
 // topOptions are how top shows what it sees: in the words of status.

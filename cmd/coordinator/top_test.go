@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,38 @@ func TestTopShowsOnlyWhatIsKnown(t *testing.T) {
 	for _, c := range recentColumns() {
 		if cell := c.Cell(top.Sight{}); cell.Text != "-" {
 			t.Errorf("%s: %q", c.Title, cell.Text)
+		}
+	}
+}
+
+// What top does is what the commands do, and what came of it is one line.
+func TestTopActs(t *testing.T) {
+	f := &fakeSupervisor{status: threeBulkheads()}
+	asked, err := (&supervised{Socket: f.listen(t)}).connect(&terminal{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		action     top.Action
+		call, want string
+	}{
+		{top.Action{Bulkhead: "orders", Verb: "restart"}, "restart orders", "restart orders: 2 of 2 workers are new (1840 ms)"},
+		{top.Action{Bulkhead: "orders", Verb: "drain"}, "drain orders", "drain orders: 31 requests finished (913 ms)"},
+		{top.Action{Bulkhead: "catalog", Verb: "resume"}, "resume catalog", "resume catalog: takes work again (0.2 ms)"},
+		{top.Action{Bulkhead: "search", Verb: "breaker", Mode: "open"}, "breaker search open", "breaker search: auto to open (10 ms)"},
+	} {
+		did, err := asked.act(t.Context(), test.action, time.Minute)
+		if calls := f.took(); err != nil || did != test.want || !slices.Equal(calls, []string{test.call}) {
+			t.Errorf("%s: %q, %v; the supervisor was asked for %q", test.action, did, err, calls)
+		}
+	}
+	f.answer = func(_ context.Context, r supervisor.Report) supervisor.Report {
+		r.Error, r.Details = "one\nworker did not start", []string{"slot 0: \x1b[2J", "slot 1"}
+		return r
+	}
+	for _, name := range []string{"orders", "oders"} {
+		if _, err := asked.act(t.Context(), top.Action{Bulkhead: name, Verb: "restart"}, time.Minute); err == nil || strings.ContainsAny(err.Error(), "\n\x1b") {
+			t.Errorf("%s: %q", name, err)
 		}
 	}
 }
