@@ -57,7 +57,8 @@ func (c *topCommand) Run(t *terminal) error {
 	o := topOptions(t.colour())
 	o.Input, o.Output, o.Environ, o.Every = t.stdin, t.stdout, t.environ, time.Duration(c.Every)
 	o.Look = func(ctx context.Context) (status supervisor.Status, err error) {
-		return status, oneLine(asked.ask(ctx, http.MethodGet, "/v1/status", nil, time.Minute, &status))
+		err = asked.ask(ctx, http.MethodGet, "/v1/status", nil, time.Minute, &status)
+		return status, oneLine(err)
 	}
 	o.Do = func(ctx context.Context, a top.Action) (string, error) {
 		return asked.act(ctx, a, time.Duration(c.Timeout))
