@@ -142,7 +142,11 @@ func topSummary(status supervisor.Status) top.Text {
 			worst = m
 		}
 	}
-	return top.Text{Text: fmt.Sprintf("%d bulkheads: %s", len(status.Bulkheads), strings.Join(parts, ", ")), Mood: top.Mood(worst)}
+	text := fmt.Sprintf("%d bulkheads: %s", len(status.Bulkheads), strings.Join(parts, ", "))
+	if j := status.Journal; j != nil && !j.Available {
+		text, worst = "JOURNAL UNAVAILABLE, what must be recorded is refused; "+text, alarm
+	}
+	return top.Text{Text: text, Mood: top.Mood(worst)}
 }
 
 // topColumns are those of status, and what is refused. Requests and percentiles

@@ -57,6 +57,22 @@ func TestTopShowsOnlyWhatIsKnown(t *testing.T) {
 	}
 }
 
+// The line on top is in the mood of the worst, and a journal that refuses is that.
+func TestTopSummary(t *testing.T) {
+	s := night()
+	if got := topSummary(s); got.Text != "8 bulkheads: 6 ready, 1 degraded, 1 starting" || got.Mood != top.Mood(watch) {
+		t.Errorf("%+q", got)
+	}
+	s.Journal = &supervisor.JournalStatus{}
+	if got := topSummary(s); !strings.HasPrefix(got.Text, "JOURNAL UNAVAILABLE") || got.Mood != top.Mood(alarm) {
+		t.Errorf("%+q", got)
+	}
+	s.Journal.Available = true
+	if got := topSummary(s); strings.Contains(got.Text, "JOURNAL") {
+		t.Errorf("%+q", got)
+	}
+}
+
 // What top does is what the commands do, and what came of it is one line.
 func TestTopActs(t *testing.T) {
 	f := &fakeSupervisor{status: threeBulkheads()}
