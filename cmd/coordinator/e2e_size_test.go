@@ -119,9 +119,7 @@ func TestE2ESizePredicts(t *testing.T) {
 		predicts(t, []sizedCell{{"queuedexponential100", "exponential", 1, true}, {"constant150", "constant", 1.5, false}}, 0.03)
 		return
 	}
-	for _, kind := range []string{"exponential", "constant", "bimodal"} {
-		t.Run(kind, func(t *testing.T) { predicts(t, cellsOf(kind), 0.01) })
-	}
+	predicts(t, slices.Concat(cellsOf("exponential"), cellsOf("constant"), cellsOf("bimodal")), 0.01)
 }
 
 // predicts loads all cells at the same time. Refused shares may differ by off:

@@ -126,7 +126,8 @@ type advice struct {
 	Setting   presentSetting           `json:"setting"` // what-if included
 	Breaker   *breakerAdvice           `json:"breaker,omitempty"`
 
-	whatIf sizing.WhatIf
+	present presentSetting // without
+	whatIf  sizing.WhatIf
 }
 
 type presentSetting struct {
@@ -145,9 +146,13 @@ func (c *sizeCommand) advise(q sizing.Question) advice {
 	a := advice{Report: sizing.Advise(q), whatIf: q.WhatIf}
 	a.Notes = append([]sizing.Note{}, a.Notes...) // [] and not null
 	a.Objective = supervisor.SizeObjective{Refused: q.Objective.Refused, WaitP99: q.Objective.WaitP99.Seconds() * 1e3}
-	set := q.WhatIf.Setting(q.Present.Setting)
-	a.Setting = presentSetting{set.Limit, set.Queue, set.QueueTimeout.Seconds() * 1e3, q.Present.Workers}
+	a.present = presentOf(q.Present.Setting, q.Present.Workers)
+	a.Setting = presentOf(q.WhatIf.Setting(q.Present.Setting), q.Present.Workers)
 	return a
+}
+
+func presentOf(s sizing.Setting, workers int) presentSetting {
+	return presentSetting{s.Limit, s.Queue, s.QueueTimeout.Seconds() * 1e3, workers}
 }
 
 // served is how many calls end per second, by prediction.

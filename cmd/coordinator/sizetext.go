@@ -56,7 +56,7 @@ func (a *advice) heading() string {
 	if a.Arrivals == 0 {
 		return fmt.Sprintf("%s: no request within %s", name, window)
 	}
-	text := fmt.Sprintf("%s: %s requests/s, of %s of evidence; each holds a slot for %s on average (SCV %.2g)",
+	text := fmt.Sprintf("%s: %s requests/s in %s, each holds a slot for %s on average (SCV %.2g)",
 		name, rate(a.Arrivals), window, latency(a.Holding/1e3), a.HoldingSCV)
 	if changes := describe(a.whatIf); changes != "" {
 		text += "; what if: " + changes
@@ -85,7 +85,7 @@ func describe(w sizing.WhatIf) string {
 }
 
 func (a *advice) load() string {
-	return fmt.Sprintf("%s slots of work are offered, %.0f %% of the limit; from %s requests/s on all are busy",
+	return fmt.Sprintf("that would keep %s slots busy, %.0f %% of the limit; %s requests/s would keep all of them",
 		threeFigures(a.Offered), 100*a.Utilisation, rate(a.Saturation))
 }
 
@@ -113,39 +113,44 @@ func count(n int) string {
 }
 
 func (a *advice) figures() *table {
-	line := func(name string, limit, queue, workers string, refused, mean, p99 float64, m mood) row {
-		return row{cells: []cell{{name, m}, {limit, m}, {queue, m}, {workers, m}, {share(refused), m},
-			{latency(mean / 1e3), m}, {latency(p99 / 1e3), m}}}
+	line := func(name string, set presentSetting, refused, mean, p99 float64, m mood) row {
+		return row{cells: []cell{{name, m}, {strconv.Itoa(set.Limit), m}, {strconv.Itoa(set.Queue), m}, {count(set.Workers), m},
+			{share(refused), m}, {latency(mean / 1e3), m}, {latency(p99 / 1e3), m}}}
 	}
-	set, r := a.Setting, a.Recommended
-	t := &table{columns: sizeColumns, rows: []row{
-		line("measured", "", "", "", a.Measured.Refused, a.Measured.WaitMean, a.Measured.WaitP99, calm),
-		line("predicted", strconv.Itoa(set.Limit), strconv.Itoa(set.Queue), count(set.Workers),
-			a.Predicted.Refused, a.Predicted.WaitMean, a.Predicted.WaitP99, calm),
-		line("recommended", strconv.Itoa(r.Limit), strconv.Itoa(r.Queue), count(r.Workers),
-			a.Confirmed.Refused, a.Confirmed.WaitMean, a.Confirmed.WaitP99, title),
+	r := a.Recommended
+	to := presentSetting{Limit: r.Limit, Queue: r.Queue, Workers: r.Workers}
+	return &table{columns: sizeColumns, rows: []row{
+		line("measured", a.present, a.Measured.Refused, a.Measured.WaitMean, a.Measured.WaitP99, calm),
+		line("predicted", a.Setting, a.Predicted.Refused, a.Predicted.WaitMean, a.Predicted.WaitP99, calm),
+		line("recommended", to, a.Confirmed.Refused, a.Confirmed.WaitMean, a.Confirmed.WaitP99, title),
 	}}
-	return t
 }
 
+// remarks are the words to the figures, what makes them doubtful first.
 func (a *advice) remarks() []note {
+	var notes []note
+	doubtful := false
+	for _, n := range a.Notes {
+		doubtful = doubtful || n.Topic == sizing.ModelDisagrees
+		notes = append(notes, note{label: concerns[n.Topic], text: printable(n.Text), mood: watch})
+	}
+	if doubtful {
+		notes = append(notes, note{label: "so", text: "the model does not describe this traffic: find out why before you set what it recommends", mood: watch})
+	}
 	r := a.Recommended
-	notes := []note{{label: "objective", text: fmt.Sprintf("refuse at most %g %%, and of those admitted 99 in 100 wait at most %s",
-		100*a.Objective.Refused, latency(a.Objective.WaitP99/1e3))}}
+	notes = append(notes, note{label: "objective", text: fmt.Sprintf("refuse at most %g %%, and let 1 %% wait for %s or longer",
+		100*a.Objective.Refused, latency(a.Objective.WaitP99/1e3))})
 	span := "limit " + between(r.LimitRange)
 	if r.Workers > 0 {
 		span += ", workers " + between(r.WorkersRange)
 	}
-	notes = append(notes, note{label: "range", text: fmt.Sprintf("%s is what the evidence supports, with 95 %%; %d by the square root rule", span, r.SquareRoot)})
+	notes = append(notes, note{label: "range", text: fmt.Sprintf("%s: what the evidence supports, with 95 %%; limit %d by the square root rule", span, r.SquareRoot)})
 	if r.Workers > 0 {
-		notes = append(notes, note{label: "workers", text: "by the CPU time that they were seen to take for a request, busy for 70 %, and one to lose"})
+		notes = append(notes, note{label: "workers", text: "busy for 70 % with the CPU time that requests were seen to take, and one to lose"})
 	} else {
-		notes = append(notes, note{label: "workers", text: "not advised: how much CPU time a request takes them is not known"})
+		notes = append(notes, note{label: "workers", text: "not advised: the CPU time that a request takes them is not known"})
 	}
 	notes = append(notes, note{label: "model", text: models[a.Predicted.Model]})
-	for _, n := range a.Notes {
-		notes = append(notes, note{label: concerns[n.Topic], text: printable(n.Text), mood: watch})
-	}
 	if a.Breaker != nil {
 		notes = append(notes, note{label: "breaker", text: a.Breaker.text()})
 	}
