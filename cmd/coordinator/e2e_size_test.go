@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/load"
+	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/sizing"
 )
 
@@ -139,32 +140,36 @@ func predicts(t *testing.T, cells []sizedCell, off float64) {
 	t.Logf("%-12s %5s %5s %9s %22s %22s  %s", "backend", "load", "queue", "arrivals", "refused, measured", "p99 wait, measured", "model")
 	for i, c := range cells {
 		// Whole buckets of ten seconds, none of them from before the load.
-		r := s.sizeReport(c.name, "--window="+(lasts-20*time.Second).String())
-		seen := all[i].Snapshot()
-		t.Logf("%-12s %5.2f %5v %9.0f %9.2f %% %9.2f %% %8.1f ms %8.1f ms  %s", c.kind, c.utilisation, c.queue, r.Arrivals*r.Window,
-			100*r.Predicted.Refused, 100*r.Measured.Refused, r.Predicted.WaitP99, r.Measured.WaitP99, r.Predicted.Model)
-		if d := r.Predicted.Refused - r.Measured.Refused; d > off || d < -off {
+		e := s.evidence(c.name, "?window="+(lasts-20*time.Second).String())
+		predicted, refused, p99 := sizing.Predict(e.Question()), e.Evidence.RefusedShare(), e.Evidence.Waits.Shape.Quantile(0.99)
+		t.Logf("%-12s %5.2f %5v %9d %9.2f %% %9.2f %% %8.1f ms %8.1f ms  %s", c.kind, c.utilisation, c.queue, e.Evidence.Arrivals,
+			100*predicted.Refused, 100*refused, predicted.WaitP99.Seconds()*1e3, p99.Seconds()*1e3, predicted.Model)
+		if d := predicted.Refused - refused; d > off || d < -off {
 			t.Errorf("%s: refusals are off by %+.2f percentage points", c.name, 100*d)
 		}
-		if d := r.Predicted.WaitP99 - r.Measured.WaitP99; max(d, -d) > max(5, 0.15*r.Measured.WaitP99) {
-			t.Errorf("%s: the p99 wait is off by %+.1f ms", c.name, d)
+		if d := predicted.WaitP99 - p99; d.Abs() > max(5*time.Millisecond, p99*15/100) {
+			t.Errorf("%s: the p99 wait is off by %v", c.name, d)
 		}
-		s.countsAgree(c.name, seen)
+		s.countsAgree(c.name, all[i].Snapshot())
 	}
+}
+
+func (s *site) evidence(bulkhead, query string) (e supervisor.BulkheadEvidence) {
+	s.t.Helper()
+	status, body, err := s.adminGet("/v1/bulkheads/" + bulkhead + "/evidence" + query)
+	if err == nil {
+		err = json.Unmarshal(body, &e)
+	}
+	if err != nil || status != 200 {
+		s.t.Fatalf("%d %v: %s", status, err, body)
+	}
+	return e
 }
 
 // countsAgree wants of the evidence what clients saw, request by request.
 func (s *site) countsAgree(bulkhead string, seen *load.Result) {
 	s.t.Helper()
-	_, body, err := s.adminGet("/v1/bulkheads/" + bulkhead + "/evidence")
-	var got struct{ Evidence sizing.Evidence }
-	if err == nil {
-		err = json.Unmarshal(body, &got)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	e := got.Evidence
+	e := s.evidence(bulkhead, "").Evidence
 	if int(e.Arrivals) != seen.Done || int(e.Full) != seen.Reasons["queue_full"] || int(e.TimedOut) != seen.Reasons["queue_timeout"] ||
 		int(e.Holding.Count) != seen.Status[200] {
 		s.t.Errorf("%s: the evidence has %d arrivals, %d+%d refused, %d served; clients saw %d, %d+%d, %d", bulkhead,
