@@ -127,7 +127,7 @@ func TestE2ESizePredicts(t *testing.T) {
 // in a short run chance moves them by one or two percentage points.
 func predicts(t *testing.T, cells []sizedCell, off float64) {
 	s := sizedSite(t, cells)
-	lasts := span(30*time.Second, 140*time.Second)
+	lasts := span(30*time.Second, 120*time.Second)
 	var all []*load.Generator
 	for i, c := range cells {
 		all = append(all, s.generate("/"+c.name, c.rate(), lasts, func(o *load.Options) {
