@@ -187,7 +187,7 @@ func TestE2ESizeReplaysBursts(t *testing.T) {
 	}
 	cell := sizedCell{"bursts", "exponential", 0.8, true}
 	s := sizedSite(t, []sizedCell{cell})
-	lasts := span(24*time.Second, 120*time.Second)
+	lasts := span(24*time.Second, 90*time.Second)
 	trace := s.dir + "/bursts.trace"
 	recorded := make(chan string, 1)
 	go func() {
