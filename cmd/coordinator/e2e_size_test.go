@@ -137,6 +137,7 @@ func predicts(t *testing.T, cells []sizedCell, off float64) {
 	for _, g := range all {
 		g.Wait()
 	}
+	s.must("size", cells[0].name, "--window=10s")
 	t.Logf("%-12s %5s %5s %9s %22s %22s  %s", "backend", "load", "queue", "arrivals", "refused, measured", "p99 wait, measured", "model")
 	for i, c := range cells {
 		// Whole buckets of ten seconds, none of them from before the load.
