@@ -136,21 +136,26 @@ func TestE2ESizePredicts(t *testing.T) {
 // percentage points, and beside other tests the machine is late.
 func predicts(t *testing.T, cells []sizedCell, off float64, late time.Duration) {
 	s := sizedSite(t, cells)
-	lasts := span(40*time.Second, 130*time.Second)
+	lasts := span(40*time.Second, 95*time.Second)
 	var all []*load.Generator
 	for i, c := range cells {
 		all = append(all, s.generate("/"+c.name, c.rate(), lasts, func(o *load.Options) {
 			o.Poisson, o.Seed = true, uint64(i+1)
 		}))
 	}
+	// Asked while the load goes on, of whole buckets of ten seconds that it fills.
+	time.Sleep(lasts - time.Second)
+	seen := make([]supervisor.BulkheadEvidence, len(cells))
+	for i, c := range cells {
+		seen[i] = s.evidence(c.name, "?window="+(lasts-12*time.Second).String())
+	}
+	s.must("size", cells[0].name, "--window="+(lasts-12*time.Second).String())
 	for _, g := range all {
 		g.Wait()
 	}
-	s.must("size", cells[0].name, "--window=10s")
 	t.Logf("%-12s %5s %5s %9s %22s %22s  %s", "backend", "load", "queue", "arrivals", "refused, measured", "p99 wait, measured", "model")
 	for i, c := range cells {
-		// Whole buckets of ten seconds, none of them from before the load.
-		e := s.evidence(c.name, "?window="+(lasts-20*time.Second).String())
+		e := seen[i]
 		predicted, refused, p99 := sizing.Predict(e.Question()), e.Evidence.RefusedShare(), e.Evidence.Waits.Shape.Quantile(0.99)
 		t.Logf("%-12s %5.2f %5v %9d %9.2f %% %9.2f %% %8.1f ms %8.1f ms  %s", c.kind, c.utilisation, c.queue, e.Evidence.Arrivals,
 			100*predicted.Refused, 100*refused, predicted.WaitP99.Seconds()*1e3, p99.Seconds()*1e3, predicted.Model)
@@ -197,7 +202,7 @@ func TestE2ESizeReplaysBursts(t *testing.T) {
 	}
 	cell := sizedCell{"bursts", "exponential", 0.8, true}
 	s := sizedSite(t, []sizedCell{cell})
-	lasts := span(24*time.Second, 120*time.Second)
+	lasts := span(24*time.Second, 80*time.Second)
 	trace := s.dir + "/bursts.trace"
 	recorded := make(chan string, 1)
 	go func() {
