@@ -65,8 +65,9 @@
 //     Mismatch: 422. Malformed: 400. Full: 503 with Retry-After. Unread: what is
 //     wrong with the body.
 //   - At start, before the first request: Restore for each entry of the journal
-//     that is not older than MaxAge; sent_unknown for one that is open. While an
-//     earlier generation still drains, also for what that one still begins.
+//     that ended within MaxAge, and for each that is open, as sent_unknown and of
+//     now, for it may have been sent after its intent. While an earlier generation
+//     still drains, also for what that one still begins.
 //
 // # Bounds
 //

@@ -60,7 +60,8 @@ const maxEras = 4
 // ErrScopes is returned by Apply when too many changes of Scope lie within MaxAge.
 var ErrScopes = errors.New("keys of too many earlier scopes are still remembered")
 
-// Apply changes the settings, and answers that no longer fit go. Keys do not: with
+// Apply changes the settings, and answers that no longer fit go; those that are
+// being recorded keep what they have. Keys do not go: with
 // another Scope they are looked for under the earlier ones too, while any is left.
 // At most four may be alive at a time: then Apply returns ErrScopes and changes
 // nothing. Over a restart earlier scopes are not known.
@@ -68,6 +69,7 @@ func (s *Store) Apply(settings Settings, now time.Time) error {
 	next := settings.withDefaults()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.expire(now) // which may end an era
 	eras := slices.Clone(*s.eras.Load())
 	if i := slices.IndexFunc(eras, func(e *era) bool { return slices.Equal(e.scope, next.Scope) }); i > 0 {
 		eras[0], eras[i] = eras[i], eras[0]
@@ -79,7 +81,6 @@ func (s *Store) Apply(settings Settings, now time.Time) error {
 	}
 	s.eras.Store(&eras)
 	s.settings = next
-	s.expire(now)
 	for e := s.line.oldest; e != nil; e = e.newer {
 		if e.answer != nil && int64(len(e.answer.Body)) > next.MaxAnswer {
 			s.evict(e)
