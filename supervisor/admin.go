@@ -33,7 +33,7 @@ type Operator interface {
 	Resize(ctx context.Context, bulkhead string, workers, limit *int) Report // nil: as it is
 	ForceBreaker(ctx context.Context, bulkhead string, mode breaker.Mode) Report
 	Forgive(ctx context.Context, bulkhead, fingerprint string) Report // empty: all
-	Drill(ctx context.Context, bulkhead string, mode DrillMode, length time.Duration) Report
+	Drill(ctx context.Context, bulkhead string, plan DrillPlan) Report
 	Reload(ctx context.Context) Report
 	Upgrade(ctx context.Context) Report
 }
@@ -49,7 +49,8 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/resize       {"workers": N, "limit": N}, one of them at least
 //	POST /v1/bulkheads/{name}/breaker      {"mode": "auto" | "open" | "closed" | "observe"}
 //	POST /v1/bulkheads/{name}/forgive      {"fingerprint": F} of Status, or no body for all
-//	POST /v1/bulkheads/{name}/drill        {"mode": a DrillMode, "for_ms": N}; Report with a DrillResult
+//	POST /v1/bulkheads/{name}/drill        {"mode": a DrillMode, "for_ms": N}, with "fallback" also "share",
+//	                                       "coverage" and "give"; Report with a DrillResult
 //
 // A change is made while the client waits for it, a minute if it does not say
 // otherwise in Prefer: wait=SECONDS (RFC 7240 section 4.3), and given up when
@@ -246,8 +247,11 @@ func (a *Admin) forgive(w http.ResponseWriter, r *http.Request) (operation, *adm
 
 func (a *Admin) drill(w http.ResponseWriter, r *http.Request) (operation, *adminProblem) {
 	var want struct {
-		Mode  DrillMode
-		ForMS int64 `json:"for_ms"`
+		Mode     DrillMode
+		ForMS    int64 `json:"for_ms"`
+		Share    *float64
+		Coverage *float64
+		Give     bool
 	}
 	if p := readJSON(w, r, &want); p != nil {
 		return nil, p
@@ -258,8 +262,23 @@ func (a *Admin) drill(w http.ResponseWriter, r *http.Request) (operation, *admin
 	if want.ForMS < MinDrill.Milliseconds() || want.ForMS > MaxDrill.Milliseconds() {
 		return nil, problem(http.StatusBadRequest, fmt.Sprintf("Want for_ms from %d to %d.", MinDrill.Milliseconds(), MaxDrill.Milliseconds()))
 	}
-	name, length := r.PathValue("name"), time.Duration(want.ForMS)*time.Millisecond
-	return func(ctx context.Context) Report { return a.Operator.Drill(ctx, name, want.Mode, length) }, nil
+	plan := DrillPlan{Mode: want.Mode, For: time.Duration(want.ForMS) * time.Millisecond, Give: want.Give}
+	if plan.Mode == DrillFallback {
+		plan.Share, plan.Coverage = DefaultDrillShare, DefaultDrillCoverage
+	} else if want.Share != nil || want.Coverage != nil || want.Give {
+		return nil, problem(http.StatusBadRequest, "Want share, coverage and give with mode fallback alone.")
+	}
+	if want.Share != nil {
+		plan.Share = *want.Share
+	}
+	if want.Coverage != nil {
+		plan.Coverage = *want.Coverage
+	}
+	if plan.Mode == DrillFallback && !(plan.Share > 0 && plan.Share <= 1 && plan.Coverage >= 0 && plan.Coverage <= 1) {
+		return nil, problem(http.StatusBadRequest, "Want share above 0 and at most 1, and coverage from 0 to 1.")
+	}
+	name := r.PathValue("name")
+	return func(ctx context.Context) Report { return a.Operator.Drill(ctx, name, plan) }, nil
 }
 
 // known is c for bulkheads that there are. A reload may still take one away

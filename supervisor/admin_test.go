@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
@@ -82,8 +81,11 @@ func (o *operator) Forgive(ctx context.Context, b, fingerprint string) superviso
 	return o.do(ctx, "forgive %s %q", b, fingerprint)
 }
 
-func (o *operator) Drill(ctx context.Context, b string, mode supervisor.DrillMode, d time.Duration) supervisor.Report {
-	return o.do(ctx, "drill %s %s %s", b, mode, d)
+func (o *operator) Drill(ctx context.Context, b string, p supervisor.DrillPlan) supervisor.Report {
+	if p.Mode == supervisor.DrillFallback {
+		return o.do(ctx, "drill %s fallback %s %v %v %v", b, p.For, p.Share, p.Coverage, p.Give)
+	}
+	return o.do(ctx, "drill %s %s %s", b, p.Mode, p.For)
 }
 func (o *operator) Reload(ctx context.Context) supervisor.Report  { return o.do(ctx, "reload") }
 func (o *operator) Upgrade(ctx context.Context) supervisor.Report { return o.do(ctx, "upgrade") }
@@ -218,6 +220,8 @@ func TestAdminChanges(t *testing.T) {
 		{"/v1/bulkheads/orders/forgive", ``, `forgive orders ""`},
 		{"/v1/bulkheads/orders/forgive", `{"fingerprint":"00112233445566778899aabbccddeeff"}`, `forgive orders "00112233445566778899aabbccddeeff"`},
 		{"/v1/bulkheads/orders/drill", `{"mode":"backend-down","for_ms":1500}`, "drill orders backend-down 1.5s"},
+		{"/v1/bulkheads/orders/drill", `{"mode":"fallback","for_ms":1500}`, "drill orders fallback 1.5s 0.1 0.9 false"},
+		{"/v1/bulkheads/orders/drill", `{"mode":"fallback","for_ms":1500,"share":1,"coverage":0,"give":true}`, "drill orders fallback 1.5s 1 0 true"},
 	} {
 		for name, c := range map[string]*http.Client{"socket": socket, "tcp": tcp} {
 			fields := []string{"Content-Type", asJSON}
@@ -290,6 +294,11 @@ func TestAdminRefusesBodies(t *testing.T) {
 		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill","for_ms":999}`, 400},
 		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill","for_ms":600001}`, 400},
 		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill"}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill","for_ms":1500,"share":0.1}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"kill","for_ms":1500,"give":true}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"fallback","for_ms":1500,"share":0}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"fallback","for_ms":1500,"share":1.1}`, 400},
+		{"/v1/bulkheads/orders/drill", asJSON, `{"mode":"fallback","for_ms":1500,"coverage":-0.1}`, 400},
 	} {
 		answer, body := ask(t, c, "POST", test.path, test.body, "Content-Type", test.media)
 		var p struct{ Type, Title, Detail string }

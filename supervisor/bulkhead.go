@@ -15,19 +15,22 @@ import (
 // http.Handler. What happens to its backend and its workers stays in it: it
 // shares no lock, queue or pool with another.
 type Bulkhead struct {
-	settings atomic.Pointer[settings]
-	pool     atomic.Pointer[pool.Pool]
-	limiter  *limit.Limiter
-	upgrades *limit.Limiter // upgraded connections and event streams
-	breaker  *breaker.Breaker
-	retries  *retryBudget
-	poison   *poison
-	draining atomic.Bool // by an operator
-	drilling atomic.Pointer[DrillMode]
-	stats    *bulkheadStats
-	watch    watchlist
-	failures failures
-	usage    usage
+	settings  atomic.Pointer[settings]
+	pool      atomic.Pointer[pool.Pool]
+	limiter   *limit.Limiter
+	upgrades  *limit.Limiter // upgraded connections and event streams
+	breaker   *breaker.Breaker
+	retries   *retryBudget
+	poison    *poison
+	draining  atomic.Bool // by an operator
+	drilling  atomic.Pointer[DrillMode]
+	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
+	stats     *bulkheadStats
+	journal   *journaling
+	watch     watchlist
+	failures  failures
+	usage     usage
+	lapse     lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
@@ -42,17 +45,20 @@ type settings struct {
 	BulkheadConfig
 	cors   *CORS
 	failed map[int]bool // BREAKER_STATUS
+	backed *fallbacks   // nil: FALLBACK=none
 }
 
-func newSettings(c BulkheadConfig) *settings {
+// newSettings are those of c, after the ones that it replaces; nil: none.
+func newSettings(c BulkheadConfig, before *settings) *settings {
 	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool)}
+	s.backed = newFallbacks(c.Fallback, before)
 	for _, status := range c.BreakerStatus {
 		s.failed[status] = true
 	}
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhead {
+func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(c.Limit, c.Queue),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -60,9 +66,11 @@ func newBulkhead(c BulkheadConfig, stats *bulkheadStats, now time.Time) *Bulkhea
 		retries:  newRetryBudget(),
 		poison:   newPoison(now),
 		stats:    stats,
+		journal:  j,
 	}
+	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
-	b.settings.Store(newSettings(c))
+	b.settings.Store(newSettings(c, nil))
 	return b
 }
 
@@ -109,8 +117,14 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.upgrade(resp)
 		return
 	}
+	if c.replace(resp) {
+		return
+	}
 	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {
 		c.problem(ReasonTooManyConnections, c.progress.Outcome()) // the backend has done its work
+		return
+	}
+	if c.rehearse(resp) {
 		return
 	}
 	c.relay(resp)

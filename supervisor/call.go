@@ -17,6 +17,9 @@ import (
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/fallback"
+	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -36,6 +39,7 @@ type call struct {
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	handed   time.Time // to the worker of this attempt
+	headAt   time.Time // the head of the answer came; zero: none did
 	progress Progress
 	leased   bool
 	written  bool   // the head of an answer went to the client
@@ -43,6 +47,16 @@ type call struct {
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
+	told     int    // status of the head that went to the client; 0: none did
+
+	completed time.Time // when the answer had arrived to its last byte
+	journaled journaled
+
+	sent      stale.Mark       // when it was
+	recording *stale.Recording // of the answer, to stand in later; nil: it will not
+	stoodIn   fallback.Kind    // that was given instead of an answer; "": none
+	rehearsed bool             // stoodIn was given for a drill alone
+	trial     *trial           // that a drill makes of it; nil: none
 
 	// For the watch.
 	place    int       // in its list; -1: not in it
@@ -142,8 +156,9 @@ func (c *call) admit() (ok bool) {
 func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	c.body.duplex(c)
-	sentAt := time.Now()
-	c.handed = sentAt
+	c.mark()
+	c.handed = time.Now()
+	sentAt := c.handed
 	var failed error // the attempt before
 	for attempt := 1; ; attempt++ {
 		lease, err := c.bulkhead.leaseWorker(c.lease)
@@ -151,6 +166,12 @@ func (c *call) send() (*http.Response, error) {
 			return nil, cmp.Or(failed, err)
 		}
 		c.lease, c.leased = lease, true
+		if attempt == 1 {
+			if err := c.intend(); err != nil {
+				return nil, err
+			}
+			sentAt = c.handed
+		}
 		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
 		if cause := c.attach(x, lease); cause != nil {
 			return nil, cause
@@ -163,6 +184,7 @@ func (c *call) send() (*http.Response, error) {
 		}
 		failure, _ := errors.AsType[*exchange.Error](err)
 		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
+		c.attempted(failure)
 		c.blame(failure)
 		c.clock(failure)
 		c.suspect(failure)
@@ -232,6 +254,7 @@ func (c *call) over() bool {
 
 func (c *call) answered(sentAt time.Time) {
 	now := time.Now()
+	c.headAt = now
 	c.headed.Store(true)
 	c.ticket.Answered(now)
 	c.progress = Progress{Dispatched: true, Stage: exchange.Answered, Begun: true}
@@ -337,6 +360,8 @@ func (c *call) reasonOf(err error) Reason {
 		return ReasonDraining
 	case outOfDescriptors(err):
 		return ReasonNoWorker
+	case errors.Is(err, journal.ErrUnavailable):
+		return ReasonJournalUnavailable
 	}
 	e, ok := errors.AsType[*exchange.Error](err)
 	if !ok {
@@ -384,8 +409,11 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		return
 	}
 	c.body.beforeHead(c)
+	if c.standIn(reason) {
+		return
+	}
 	if c.set.cors.Preflight(c.w, c.r) {
-		c.status = http.StatusNoContent
+		c.status, c.told = http.StatusNoContent, http.StatusNoContent
 		return
 	}
 	p := Problem{
@@ -393,6 +421,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
 	}
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
+	c.told = c.status
 	p.ServeHTTP(c.w, c.r)
 }
 

@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/fallback"
+	"commerce.example/coordinator/supervisor/fallback/backup"
+	"commerce.example/coordinator/supervisor/fallback/stale"
 )
 
 // Config is all that a Supervisor runs on: plain values, already checked. Where
@@ -20,6 +23,7 @@ type Config struct {
 	RuntimeDir  string // worker sockets live in a private folder below it; short
 
 	Bulkheads []BulkheadConfig
+	Journal   JournalConfig
 
 	TrustedProxies []netip.Prefix
 	DrainTimeout   time.Duration
@@ -37,7 +41,7 @@ type BulkheadConfig struct {
 	Routes  []Route
 
 	Worker        WorkerConfig // what its workers see: a change means new workers
-	Workers       int          // processes
+	Workers       int          // processes; 0 only with Fallback.Always
 	RestartBudget RestartBudget
 	Recycle       RecycleLimits
 
@@ -58,6 +62,27 @@ type BulkheadConfig struct {
 
 	CORSOrigins []string
 	RawPath     bool // BULKHEAD_X_PATH=raw: dot segments, //, %2f, %5c pass
+	Fallback    FallbackConfig
+	Journal     RecordConfig
+}
+
+// FallbackConfig is what a bulkhead may answer in its backend's place. The zero
+// value is nothing.
+type FallbackConfig struct {
+	Kinds []fallback.Kind // in the order in which they are tried
+	// Always is BULKHEAD_X_FALLBACK_MODE=always: there is no backend, and Workers
+	// is 0.
+	Always bool
+
+	Stale   stale.Settings
+	StaleOn []int // answers of the backend that are as good as none
+
+	BackupDir    string        // of Backup, which nobody reads here
+	Backup       *backup.Set   // nil: none is kept
+	BackupMaxAge time.Duration // at which check warns
+
+	MaxShare float64       // of the last minute's requests, above which status and metrics say so; 0: any
+	MaxFor   time.Duration // for how long on end, likewise; 0: any
 }
 
 // Route is one pattern of a route group. Zero Method and Host match all.
@@ -69,7 +94,7 @@ type Route struct {
 
 // WorkerConfig is what the workers of a bulkhead are started with.
 type WorkerConfig struct {
-	Kind            string // built-in kind ("proxy"), or the path of a worker binary
+	Kind            string // built-in kind ("proxy", "orders"), or the path of a worker binary
 	Backend         string // URL
 	StripPrefix     string
 	PreserveHost    bool   // BULKHEAD_X_HOST_HEADER=preserve

@@ -33,7 +33,7 @@ var overLimit = sync.OnceValue(func() []byte {
 	facts := p.Reason.facts()
 	body := p.appendBody(nil, facts, facts.status, http.MethodGet)
 	head := fmt.Sprintf("HTTP/1.1 %d %s\r\nContent-Type: %s\r\nProxy-Status: %s\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n",
-		facts.status, http.StatusText(facts.status), problemContentType[0], proxyStatus()[p.Reason][0], len(body))
+		facts.status, http.StatusText(facts.status), problemContentType[0], proxyStatus(p.Reason, p.Outcome)[0], len(body))
 	return append([]byte(head), body...)
 })
 

@@ -15,7 +15,7 @@ type CORS struct {
 
 var (
 	corsTrue   = []string{"true"}
-	corsExpose = []string{"X-Request-Id, Retry-After, Proxy-Status, Cache-Status"}
+	corsExpose = []string{"X-Request-Id, Retry-After, Proxy-Status, Cache-Status, Age"}
 	corsMaxAge = []string{"0"}
 )
 
@@ -34,8 +34,9 @@ func NewCORS(origins []string) *CORS {
 }
 
 // Allow adds to answer, the header of an answer of ours to a request with header
-// request, what lets a page of a listed origin read it. It reports whether the
-// origin is listed. The Vary field is added in any case: the answer to another
+// request, what lets a page of a listed origin read it; what the backend let such
+// pages read, in an answer that it gave earlier, they still may. It reports whether
+// the origin is listed. The Vary field is added in any case: the answer to another
 // origin would differ.
 func (c *CORS) Allow(answer, request http.Header) bool {
 	if c == nil {
@@ -52,7 +53,7 @@ func (c *CORS) Allow(answer, request http.Header) bool {
 	}
 	answer["Access-Control-Allow-Origin"] = origin
 	answer["Access-Control-Allow-Credentials"] = corsTrue
-	answer["Access-Control-Expose-Headers"] = corsExpose
+	answer["Access-Control-Expose-Headers"] = append(answer["Access-Control-Expose-Headers"], corsExpose...)
 	return true
 }
 

@@ -16,7 +16,7 @@ func TestCORSAllow(t *testing.T) {
 	listed := supervisor.NewCORS([]string{shop, "https://admin.example:8443"})
 	allowed := http.Header{
 		"Access-Control-Allow-Origin": {shop}, "Access-Control-Allow-Credentials": {"true"},
-		"Access-Control-Expose-Headers": {"X-Request-Id, Retry-After, Proxy-Status, Cache-Status"}, "Vary": {"Origin"},
+		"Access-Control-Expose-Headers": {"X-Request-Id, Retry-After, Proxy-Status, Cache-Status, Age"}, "Vary": {"Origin"},
 	}
 	vary := http.Header{"Vary": {"Origin"}}
 	for _, c := range []struct {

@@ -15,6 +15,12 @@
 // peek, limiter, breaker admit, a worker, the answer. The limiter is the only
 // queue. A slot is held until the worker has handed over the last byte.
 //
+// Where it ends in a problem, a request that only reads may get an earlier or a
+// prepared answer instead, which says that it is one. All that depends on is whether
+// the reason allows it and whether there is one: nothing else of the walk changes,
+// for the breaker and the figures the request failed. Answers are recorded while
+// they are relayed, by the goroutine that relays them.
+//
 // # What is kept apart
 //
 // Bulkheads share the process, its listeners and its clock, and nothing else:

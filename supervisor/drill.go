@@ -23,11 +23,12 @@ const (
 	DrillBackendDown           = DrillMode(ipc.DrillBackendDown) // its backend seems to refuse connections
 	DrillBackendSlow           = DrillMode(ipc.DrillBackendSlow) // its backend seems to take too long for the breaker
 	DrillGarbage               = DrillMode(ipc.DrillGarbage)     // its backend seems to answer what is not HTTP
+	DrillFallback    DrillMode = "fallback"                      // no fault: its fallbacks are compared with its live answers
 )
 
 // DrillModes is every DrillMode.
 func DrillModes() []DrillMode {
-	return []DrillMode{DrillKill, DrillFreeze, DrillLeak, DrillBackendDown, DrillBackendSlow, DrillGarbage}
+	return []DrillMode{DrillKill, DrillFreeze, DrillLeak, DrillBackendDown, DrillBackendSlow, DrillGarbage, DrillFallback}
 }
 
 // DrillWords is every DrillMode in a sentence.
@@ -44,6 +45,23 @@ func DrillWords() string {
 func (m DrillMode) ofBackend() bool {
 	return m == DrillBackendDown || m == DrillBackendSlow || m == DrillGarbage
 }
+
+// DrillPlan is what a drill does.
+type DrillPlan struct {
+	Mode DrillMode
+	For  time.Duration // MinDrill to MaxDrill
+
+	// Of DrillFallback alone.
+	Share    float64 // of the GET requests that are looked at; above 0, at most 1
+	Coverage float64 // of the repeated ones that must have a fallback; 0 to 1
+	Give     bool    // their clients get the fallbacks, once the live answers are there
+}
+
+// What a drill of fallbacks does when nothing else is asked for.
+const (
+	DefaultDrillShare    = 0.1
+	DefaultDrillCoverage = 0.9
+)
 
 const (
 	MinDrill = time.Second      // that a fault lasts
@@ -100,13 +118,12 @@ func (t *drillToken) take(ctx context.Context, operate *sync.Mutex) (_ context.C
 	}, nil
 }
 
-// Drill causes a fault in one bulkhead for length, MinDrill to MaxDrill, watches
-// all of them before, during and after it, and judges whether what bulkheads
-// promise held. It is refused unless all is well to begin with. When ctx ends,
+// Drill causes the fault of p in one bulkhead, watches all of them before, during
+// and after it, and judges whether what bulkheads promise held. It is refused unless all is well to begin with. When ctx ends,
 // and when any other operation or the end of the supervisor wants to begin, the
 // fault ends and nothing is judged. The report has a DrillResult once the fault
 // has begun, and an error unless its verdict is VerdictHeld.
-func (s *Supervisor) Drill(ctx context.Context, name string, mode DrillMode, length time.Duration) Report {
+func (s *Supervisor) Drill(ctx context.Context, name string, p DrillPlan) Report {
 	ctx, free, err := s.drill.take(ctx, &s.operate)
 	if err != nil {
 		return Report{Action: "drill", Bulkheads: []string{name}, Error: "refused: " + err.Error()}
@@ -114,10 +131,10 @@ func (s *Supervisor) Drill(ctx context.Context, name string, mode DrillMode, len
 	defer free()
 	var result *DrillResult // nil: it did not begin
 	r := s.report("drill", name, func(b *Bulkhead) (string, error) {
-		if err := s.unfit(); err != nil {
+		d := &drill{s: s, bulkhead: b, plan: p, fault: newDrillFault(b, p)}
+		if err := d.unfit(); err != nil {
 			return "", fmt.Errorf("refused: %w", err)
 		}
-		d := &drill{s: s, bulkhead: b, mode: mode, length: length, fault: newDrillFault(b, mode, length)}
 		if result, err = d.run(ctx); err != nil {
 			return "", err
 		}
@@ -129,12 +146,16 @@ func (s *Supervisor) Drill(ctx context.Context, name string, mode DrillMode, len
 
 // unfit is why no drill may begin: what is hurt already proves nothing, and is
 // not to be hurt more.
-func (s *Supervisor) unfit() error {
-	if state := *s.state.Load(); state != stateReady {
+func (d *drill) unfit() error {
+	if state := *d.s.state.Load(); state != stateReady {
 		return fmt.Errorf("the supervisor is %s", state)
 	}
-	bulkheads := s.bulkheads()
-	if len(bulkheads) < 2 {
+	bulkheads := d.s.bulkheads()
+	if d.plan.Mode == DrillFallback {
+		if err := d.bulkhead.rehearsable(); err != nil {
+			return err
+		}
+	} else if len(bulkheads) < 2 {
 		return errors.New("this bulkhead has no sibling: there is nobody who must not notice")
 	}
 	for _, b := range bulkheads {
@@ -158,8 +179,7 @@ func admitsAll(s breaker.State) bool {
 type drill struct {
 	s        *Supervisor
 	bulkhead *Bulkhead
-	mode     DrillMode
-	length   time.Duration
+	plan     DrillPlan
 	fault    *drillFault
 
 	all  []*Bulkhead // as they were when it began
@@ -178,11 +198,11 @@ func (d *drill) run(ctx context.Context) (*DrillResult, error) {
 	if !sleep(ctx, drillBefore) {
 		return nil, context.Cause(ctx)
 	}
-	if err := d.s.unfit(); err != nil { // it may have changed
+	if err := d.unfit(); err != nil { // it may have changed
 		return nil, fmt.Errorf("refused: %w", err)
 	}
-	log := d.s.log.With("bulkhead", d.bulkhead.settings.Load().Name, "mode", string(d.mode))
-	log.Warn("drill begins", "for", d.length.String())
+	log := d.s.log.With("bulkhead", d.bulkhead.settings.Load().Name, "mode", string(d.plan.Mode))
+	log.Warn("drill begins", "for", d.plan.For.String())
 	d.begun = time.Now()
 	for _, b := range d.all {
 		minute, _ := b.stats.latency.Snapshot(d.begun)
@@ -219,7 +239,7 @@ func (d *drill) watch() (stop func()) {
 	for _, b := range d.all {
 		b.stats.drill.Store(newRecorder(now))
 	}
-	d.bulkhead.drilling.Store(&d.mode)
+	d.bulkhead.drilling.Store(&d.plan.Mode)
 	d.late = startLateness()
 	return func() {
 		d.late.stop()
@@ -237,7 +257,7 @@ const (
 
 // play lets the fault last.
 func (d *drill) play(ctx context.Context) {
-	ctx, cancel := context.WithDeadline(ctx, d.begun.Add(d.length))
+	ctx, cancel := context.WithDeadline(ctx, d.begun.Add(d.plan.For))
 	defer cancel()
 	before := d.bulkhead.breaker.Stats(d.begun).Transitions
 	for next := d.begun; ; {

@@ -13,24 +13,27 @@ import (
 // above it.
 const drillLeak = 256 << 20
 
-// drillFault is what a drill does to a pool. No reload replaces the pool
-// meanwhile.
+// drillFault is what a drill does to a bulkhead, mostly to its pool. No reload
+// replaces the pool meanwhile.
 type drillFault struct {
-	pool  *pool.Pool
-	mode  DrillMode
-	plays ipc.Drill // what the workers play; zero: nothing
-	thaw  func()    // nil: nothing is frozen
-	hit   int       // workers it was done to
+	bulkhead *Bulkhead
+	pool     *pool.Pool
+	plan     DrillPlan
+	plays    ipc.Drill // what the workers play; zero: nothing
+	thaw     func()    // nil: nothing is frozen
+	hit      int       // workers it was done to
+
+	rehearsal *rehearsal // of DrillFallback, from begin on
 }
 
-func newDrillFault(b *Bulkhead, mode DrillMode, length time.Duration) *drillFault {
-	f := &drillFault{pool: b.pool.Load(), mode: mode}
-	switch mode {
-	case DrillKill, DrillFreeze:
+func newDrillFault(b *Bulkhead, p DrillPlan) *drillFault {
+	f := &drillFault{bulkhead: b, pool: b.pool.Load(), plan: p}
+	switch p.Mode {
+	case DrillKill, DrillFreeze, DrillFallback:
 	case DrillLeak:
-		f.plays = ipc.Drill{Mode: ipc.DrillLeak, For: length, Bytes: leakOf(b.settings.Load().BulkheadConfig)}
+		f.plays = ipc.Drill{Mode: ipc.DrillLeak, For: p.For, Bytes: leakOf(b.settings.Load().BulkheadConfig)}
 	default:
-		f.plays = ipc.Drill{Mode: ipc.DrillMode(mode), For: length, Delay: tooSlow(b.settings.Load().BulkheadConfig)}
+		f.plays = ipc.Drill{Mode: ipc.DrillMode(p.Mode), For: p.For, Delay: tooSlow(b.settings.Load().BulkheadConfig)}
 	}
 	return f
 }
@@ -55,8 +58,12 @@ func tooSlow(c BulkheadConfig) time.Duration {
 
 // begin begins it. After an error too, end must be called.
 func (f *drillFault) begin(ctx context.Context) error {
-	switch f.mode {
+	switch f.plan.Mode {
 	case DrillKill: // which renew does
+		return nil
+	case DrillFallback:
+		f.rehearsal = newRehearsal(f.plan.Share, f.plan.Give)
+		f.bulkhead.rehearsal.Store(f.rehearsal)
 		return nil
 	case DrillFreeze:
 		_, thaw, ok := f.pool.Freeze()
@@ -76,9 +83,10 @@ func (f *drillFault) begin(ctx context.Context) error {
 
 // renew is called at the begin and every second.
 func (f *drillFault) renew(ctx context.Context) {
-	switch f.mode {
+	switch f.plan.Mode {
 	case DrillKill:
 		f.hit += f.pool.Kill()
+	case DrillFallback: // goes on by itself
 	case DrillFreeze: // once: the worker that takes its place shows that it was found
 	default:
 		_ = f.pool.Replay(ctx) // a worker that cannot would have said so at first
@@ -90,5 +98,6 @@ func (f *drillFault) end() {
 	if f.thaw != nil {
 		f.thaw()
 	}
+	f.bulkhead.rehearsal.Store(nil)
 	f.pool.EndDrill()
 }

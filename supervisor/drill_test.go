@@ -18,7 +18,7 @@ func TestDrillIsRefused(t *testing.T) {
 	r := start(t, []supervisor.BulkheadConfig{bulkhead("a"), bulkhead("b")})
 	refused := func(name, says string) {
 		t.Helper()
-		report := r.Drill(t.Context(), name, supervisor.DrillKill, time.Second)
+		report := r.Drill(t.Context(), name, supervisor.DrillPlan{Mode: supervisor.DrillKill, For: time.Second})
 		if report.DrillResult != nil || !strings.Contains(report.Error, says) {
 			t.Errorf("%s: %q, %v; want %q", name, report.Error, report.DrillResult, says)
 		}
@@ -45,7 +45,7 @@ func TestDrillIsRefused(t *testing.T) {
 	var drills sync.WaitGroup
 	ctx, end := context.WithCancelCause(t.Context())
 	drills.Go(func() {
-		report := r.Drill(ctx, "a", supervisor.DrillKill, time.Minute)
+		report := r.Drill(ctx, "a", supervisor.DrillPlan{Mode: supervisor.DrillKill, For: time.Minute})
 		if report.Error != "had enough" {
 			t.Errorf("ended before the fault: %q", report.Error)
 		}
@@ -61,7 +61,7 @@ func TestDrillIsRefused(t *testing.T) {
 
 func TestDrillWithoutSiblings(t *testing.T) {
 	r := start(t, []supervisor.BulkheadConfig{bulkhead("a")})
-	if report := r.Drill(t.Context(), "a", supervisor.DrillKill, time.Second); !strings.Contains(report.Error, "no sibling") {
+	if report := r.Drill(t.Context(), "a", supervisor.DrillPlan{Mode: supervisor.DrillKill, For: time.Second}); !strings.Contains(report.Error, "no sibling") {
 		t.Errorf("%q", report.Error)
 	}
 }
@@ -73,7 +73,7 @@ func TestDrillThatWorkersCannotPlay(t *testing.T) {
 	for range 20 {
 		r.get("/a")
 	}
-	report := r.Drill(t.Context(), "a", supervisor.DrillGarbage, time.Second)
+	report := r.Drill(t.Context(), "a", supervisor.DrillPlan{Mode: supervisor.DrillGarbage, For: time.Second})
 	if report.DrillResult != nil || !strings.Contains(report.Error, "this worker cannot play it") {
 		t.Errorf("%q", report.Error)
 	}
@@ -86,7 +86,9 @@ func TestDrillLeakReachesTheLimit(t *testing.T) {
 		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Recycle.Memory = 160 << 20 }), bulkhead("b"),
 	})
 	ended := make(chan supervisor.Report, 1)
-	go func() { ended <- r.Drill(t.Context(), "a", supervisor.DrillLeak, 4*time.Second) }()
+	go func() {
+		ended <- r.Drill(t.Context(), "a", supervisor.DrillPlan{Mode: supervisor.DrillLeak, For: 4 * time.Second})
+	}()
 	var report supervisor.Report
 	for running := true; running; {
 		select {
@@ -113,7 +115,9 @@ func TestOperationEndsDrill(t *testing.T) {
 	t.Parallel()
 	r := start(t, []supervisor.BulkheadConfig{bulkhead("a"), bulkhead("b")})
 	ended := make(chan supervisor.Report, 1)
-	go func() { ended <- r.Drill(t.Context(), "a", supervisor.DrillKill, time.Minute) }()
+	go func() {
+		ended <- r.Drill(t.Context(), "a", supervisor.DrillPlan{Mode: supervisor.DrillKill, For: time.Minute})
+	}()
 	eventually(t, 5*time.Second, "the drill shows", func() bool { return r.bulkhead("a").Drill != "" })
 	for _, name := range []string{"b", "a"} {
 		if report := r.Restart(t.Context(), name); report.Error != "" {
@@ -134,7 +138,9 @@ func TestReloadEndsDrill(t *testing.T) {
 	})
 	pid := r.bulkhead("a").Workers[0].Pid
 	ended := make(chan supervisor.Report, 1)
-	go func() { ended <- r.Drill(t.Context(), "a", supervisor.DrillFreeze, time.Minute) }()
+	go func() {
+		ended <- r.Drill(t.Context(), "a", supervisor.DrillPlan{Mode: supervisor.DrillFreeze, For: time.Minute})
+	}()
 	eventually(t, 15*time.Second, "the worker is frozen", func() bool { return stopped(pid) })
 	if report := r.Reload(t.Context()); report.Error != "" {
 		t.Errorf("reload: %s", report.Error)
@@ -166,7 +172,9 @@ func TestStopEndsDrill(t *testing.T) {
 	t.Parallel()
 	r := start(t, []supervisor.BulkheadConfig{bulkhead("a"), bulkhead("b")})
 	ended := make(chan supervisor.Report, 1)
-	go func() { ended <- r.Drill(t.Context(), "a", supervisor.DrillKill, time.Minute) }()
+	go func() {
+		ended <- r.Drill(t.Context(), "a", supervisor.DrillPlan{Mode: supervisor.DrillKill, For: time.Minute})
+	}()
 	eventually(t, 5*time.Second, "the drill shows", func() bool { return r.bulkhead("a").Drill != "" })
 	begun := time.Now()
 	if err := r.stop(); err != nil {

@@ -35,6 +35,8 @@ type DrillResult struct {
 	RecoveredMS *float64 `json:"recovered_ms"` // from the end of the fault, until its workers were ready and its breaker closed; null: not in time
 	LateMS      float64  `json:"machine_late_ms"`
 
+	Fallback *FallbackFigures `json:"fallback,omitempty"` // of DrillFallback
+
 	Verdict  Verdict  `json:"verdict"`
 	Findings []string `json:"findings"` // why it is not VerdictHeld
 	Notes    []string `json:"notes"`    // what else to know
@@ -70,7 +72,7 @@ const (
 func (d *drill) result() *DrillResult {
 	now := time.Now()
 	r := &DrillResult{
-		Mode: d.mode, ForMS: inMS(d.ended.Sub(d.begun)), Hit: d.fault.hit,
+		Mode: d.plan.Mode, ForMS: inMS(d.ended.Sub(d.begun)), Hit: d.fault.hit,
 		LateMS: inMS(d.late.worst(duringDrill)), Siblings: []DrillFigures{}, Findings: []string{}, Notes: []string{},
 	}
 	for _, b := range d.all {
@@ -84,6 +86,10 @@ func (d *drill) result() *DrillResult {
 		} else {
 			r.Siblings = append(r.Siblings, figuresOf(name, notes, duringDrill, afterDrill))
 		}
+	}
+	if rehearsal := d.fault.rehearsal; rehearsal != nil {
+		rehearsal.stop()
+		r.Fallback = rehearsal.figures(d.plan.Coverage)
 	}
 	if d.opened {
 		r.OpenedMS = new(inMS(d.openedAfter))
@@ -118,8 +124,12 @@ func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // judge applies the rules of a drill to a bulkhead of configuration c.
 func (r *DrillResult) judge(c BulkheadConfig, mode breaker.Mode) {
 	j := &drillJudge{r: r}
-	j.siblings()
-	j.drilled(c, mode)
+	if r.Fallback != nil {
+		j.fallbacks()
+	} else {
+		j.siblings()
+		j.drilled(c, mode)
+	}
 	switch {
 	case j.broken:
 		r.Verdict = VerdictBroken
@@ -152,9 +162,19 @@ func (j *drillJudge) notes(format string, args ...any) {
 
 // siblings judges those that must not notice.
 func (j *drillJudge) siblings() {
+	j.unhurt(j.r.Siblings)
 	seen := 0
 	for _, f := range j.r.Siblings {
 		seen += f.Requests
+	}
+	if seen < drillFewest {
+		j.doubts("the siblings had %s during the fault, %d are needed to judge by", plural(seen, "request"), drillFewest)
+	}
+}
+
+// unhurt judges bulkheads in which nothing may have failed or become slow.
+func (j *drillJudge) unhurt(all []DrillFigures) {
+	for _, f := range all {
 		if f.Errors > 0 {
 			j.breaks("%s had %s (%s)", f.Name, plural(f.Errors, "error"), reasonsText(f.Reasons))
 		}
@@ -168,9 +188,6 @@ func (j *drillJudge) siblings() {
 		default:
 			j.breaks("the p99 of %s rose from %.1f to %.1f ms", f.Name, f.P99Before, f.P99During)
 		}
-	}
-	if seen < drillFewest {
-		j.doubts("the siblings had %s during the fault, %d are needed to judge by", plural(seen, "request"), drillFewest)
 	}
 }
 

@@ -19,6 +19,7 @@ type gauges struct {
 	workers, workerCPU, workerMemory         *prometheus.Desc
 	workerDescriptors, workerMemoryLimit     *prometheus.Desc
 	info                                     *prometheus.Desc
+	fallback                                 fallbackGauges
 }
 
 func newGauges(bulkheads func() []*Bulkhead) *gauges {
@@ -40,15 +41,16 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 		workerDescriptors:  desc("coordinator_worker_descriptors", "Open descriptors of the worker of a slot.", "slot"),
 		workerMemoryLimit:  desc("coordinator_worker_memory_limit_bytes", "Memory that each worker may have: hard, it is killed, and soft, it is recycled.", "kind"),
 		info:               desc("coordinator_bulkhead_info", "1, with what identifies the bulkhead.", "owner", "runbook", "worker", "version"),
+		fallback:           newFallbackGauges(desc),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
+	for _, d := range append([]*prometheus.Desc{
 		g.inFlight, g.limit, g.queueDepth, g.queueOldest, g.upgrades, g.breakerState, g.breakerTransitions,
 		g.workers, g.workerCPU, g.workerMemory, g.workerDescriptors, g.workerMemoryLimit, g.info,
-	} {
+	}, g.fallback.all()...) {
 		ch <- d
 	}
 }
@@ -104,5 +106,6 @@ func (g *gauges) collect(ch chan<- prometheus.Metric, b *Bulkhead, now time.Time
 			gauge(g.workerMemoryLimit, float64(limit), kind)
 		}
 	}
+	g.fallback.collect(b, set.backed, now, gauge, count)
 	gauge(g.info, 1, set.Owner, set.Runbook, set.Worker.Kind, version)
 }

@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -146,8 +147,76 @@ func workerHandler() http.Handler {
 		}
 		io.WriteString(w, "well")
 	})
+	mux.HandleFunc("/{name}/legacy/", legacy)
 	mux.HandleFunc("/{name}/exit", func(w http.ResponseWriter, r *http.Request) { os.Exit(1) })
 	return mux
+}
+
+// legacy is a backend whose state is the content of a file: empty is well, a
+// status is what it answers, a fault how it fails. Its answers say whose they are
+// and that no two are the same. The query sets fields of them.
+func legacy(w http.ResponseWriter, r *http.Request) {
+	state, err := os.ReadFile(os.Getenv("LEGACY"))
+	if err != nil {
+		panic(err)
+	}
+	if status, err := strconv.Atoi(string(state)); err == nil {
+		http.Error(w, "this is no answer", status)
+		return
+	}
+	if fault := exchange.Fault(state); fault != "" {
+		if fault != exchange.BackendRefused {
+			exchange.From(r.Context()).Sent()
+		}
+		ipc.Fail(w, &exchange.Error{Fault: fault, Err: io.ErrUnexpectedEOF})
+		return
+	}
+	for name, values := range r.URL.Query() {
+		if http.CanonicalHeaderKey(name) == name {
+			w.Header()[name] = values
+		}
+	}
+	if r.FormValue("json") != "" {
+		w.Header().Set("Content-Type", "application/json")
+		legacyJSON(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	body := fmt.Sprintf("%s of %q at %d", r.URL.Path, r.Header.Get("Authorization"), time.Now().UnixNano())
+	for file := r.FormValue("until"); file != "" && r.Method == "GET" && r.Context().Err() == nil; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+	}
+	if name := r.FormValue("says"); name != "" {
+		body = r.Header.Get(name)
+	}
+	io.WriteString(w, body)
+	if n, _ := strconv.Atoi(r.FormValue("n")); n > 0 {
+		w.Write(make([]byte, n))
+	}
+}
+
+// legacyJSON answers {"at": TIME}, and that the user is whoever asks; with the path
+// that ends in /drifts, now as a number and now as a text.
+func legacyJSON(w http.ResponseWriter, r *http.Request) {
+	at := time.Now()
+	var value any = at.Nanosecond()
+	if strings.HasSuffix(r.URL.Path, "/drifts") && at.Nanosecond()/1000%2 == 0 {
+		value = at.String()
+	}
+	body, err := json.Marshal(map[string]any{"user": r.Header.Get("Authorization"), "at": value})
+	if err != nil {
+		panic(err)
+	}
+	var out io.Writer = w
+	if r.Header.Get("Accept-Encoding") == "gzip" {
+		w.Header().Set("Content-Encoding", "gzip")
+		z := gzip.NewWriter(w)
+		defer z.Close()
+		out = z
+	}
+	out.Write(body)
 }
 
 // deadlock does not even notice that its request is over.

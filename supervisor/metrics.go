@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"commerce.example/coordinator/supervisor/fallback/stale"
 	"commerce.example/coordinator/supervisor/pool"
 )
 
@@ -25,10 +26,13 @@ type metrics struct {
 	refused         *prometheus.CounterVec
 	retries         *prometheus.CounterVec
 	slow            *prometheus.CounterVec
+	fallback        *prometheus.CounterVec
+	notKept         *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
 	operations      *prometheus.CounterVec
+	journalCommit   prometheus.Histogram
 	acceptPauses    prometheus.Counter
 }
 
@@ -46,16 +50,21 @@ func newMetrics() *metrics {
 		refused:         counter("coordinator_refused_total", "Requests that the coordinator answered itself, or cut, by reason.", "bulkhead", "reason"),
 		retries:         counter("coordinator_retries_total", "Requests that were sent to the backend again, within the retry budget.", "bulkhead"),
 		slow:            counter("coordinator_slow_requests_total", "Requests that were older than SLOW_LOG and had no answer yet.", "bulkhead"),
+		fallback:        counter("coordinator_fallback_total", "Answers that were given in the backend's place, by where they came from.", "bulkhead", "kind"),
+		notKept:         counter("coordinator_fallback_not_kept_total", "Answers to safe requests that will not stand in later, by why.", "bulkhead", "why"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
 		operations:      counter("coordinator_operations_total", "What operators asked for, by whether it was done. Reloads that were shared count once.", "action", "result"),
+		journalCommit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "coordinator_journal_commit_seconds", Help: "Time of a write to the journal, and of its fdatasync where there is one.", Buckets: seconds,
+		}),
 		acceptPauses: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "coordinator_accept_pauses_total", Help: "How often the front stopped accepting because all descriptors were in use.",
 		}),
 	}
 	m.registry.MustRegister(
-		m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds,
+		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.restarts, m.startSeconds,
 		m.outputDropped, m.operations, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -95,7 +104,8 @@ func (m *metrics) forget(bulkhead string) {
 	labels := prometheus.Labels{"bulkhead": bulkhead}
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.restarts, m.startSeconds, m.outputDropped} {
+	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept,
+		m.restarts, m.startSeconds, m.outputDropped} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -112,6 +122,8 @@ type bulkheadMetrics struct {
 	startSeconds    prometheus.Observer
 	outputDropped   prometheus.Counter
 	refused         []prometheus.Counter // by index in reasons
+	fallback        []prometheus.Counter // by kindIndex
+	notKept         map[stale.Why]prometheus.Counter
 	restarts        map[pool.Cause]prometheus.Counter
 
 	requests sync.Map // requestKey to prometheus.Counter
@@ -144,10 +156,17 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		slow:            m.slow.WithLabelValues(name),
 		startSeconds:    m.startSeconds.WithLabelValues(name),
 		outputDropped:   m.outputDropped.WithLabelValues(name),
+		notKept:         make(map[stale.Why]prometheus.Counter),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}
 	for _, r := range reasons {
 		b.refused = append(b.refused, m.refused.WithLabelValues(name, string(r)))
+	}
+	for _, kind := range kinds {
+		b.fallback = append(b.fallback, m.fallback.WithLabelValues(name, string(kind)))
+	}
+	for _, why := range stale.Whys() {
+		b.notKept[why] = m.notKept.WithLabelValues(name, string(why))
 	}
 	for _, c := range pool.Causes() {
 		b.restarts[c] = m.restarts.WithLabelValues(name, string(c))

@@ -100,6 +100,8 @@ func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *in
 		switch {
 		case workers == nil && limit == nil:
 			return "", fmt.Errorf("neither workers nor limit is given")
+		case workers != nil && set.Fallback.Always:
+			return "", fmt.Errorf("it answers from backup data alone and has no workers")
 		case limit != nil && *limit < 1:
 			return "", fmt.Errorf("limit %d: at least 1 is needed", *limit)
 		case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):

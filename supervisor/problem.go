@@ -3,6 +3,7 @@ package supervisor
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -69,7 +70,7 @@ func (p *Problem) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Content-Length"] = values[0:1:1]
 	h["Cache-Control"] = problemCacheControl
 	h["X-Content-Type-Options"] = problemNoSniff
-	h["Proxy-Status"] = proxyStatus()[p.Reason]
+	h["Proxy-Status"] = proxyStatus(p.Reason, p.Outcome)
 	if facts.waiting {
 		values[1] = strconv.Itoa(retryAfter(p.RetryAfter, rand.Float64()))
 		h["Retry-After"] = values[1:2:2]
@@ -140,22 +141,45 @@ func retryAfter(estimate time.Duration, fraction float64) int {
 	return max(1, int((estimate+time.Second-1)/time.Second))
 }
 
-// proxyStatus is the Proxy-Status value of each reason: RFC 9209 section 2.
-var proxyStatus = sync.OnceValue(func() map[Reason][]string {
-	values := make(map[Reason][]string, len(reasonTable))
+// proxyStatus is the Proxy-Status value of a failure: RFC 9209 section 2. The
+// outcome is a parameter of our own, which others must ignore (section 2.1); who
+// cannot read the body, as with HEAD, learns it there.
+func proxyStatus(reason Reason, outcome Outcome) []string {
+	return proxyStatuses()[ending{reason, outcome}]
+}
+
+type ending struct {
+	reason  Reason
+	outcome Outcome
+}
+
+// proxyStatuses is every value that there can be.
+var proxyStatuses = sync.OnceValue(func() map[ending][]string {
+	values := make(map[ending][]string)
 	for reason, facts := range reasonTable {
 		if facts.proxyError == "" {
 			continue
 		}
-		item := httpsfv.NewItem(httpsfv.Token("coordinator"))
-		item.Params.Add("error", httpsfv.Token(facts.proxyError))
-		item.Params.Add("details", string(reason))
-		value, err := httpsfv.Marshal(httpsfv.List{item})
-		if err != nil {
-			panic("supervisor: Proxy-Status of " + string(reason) + ": " + err.Error())
+		for _, outcome := range Outcomes() {
+			values[ending{reason, outcome}] = []string{structuredItem(
+				"error", httpsfv.Token(facts.proxyError), "details", string(reason), "outcome", httpsfv.Token(outcome))}
 		}
-		// The blank after the semicolon is how RFC 9209 writes it; both parse.
-		values[reason] = []string{strings.ReplaceAll(value, ";", "; ")}
 	}
 	return values
 })
+
+// structuredItem is our member of a list of intermediaries (RFC 9209, RFC 9211)
+// with these parameters, each a name and a value. A value that a structured field
+// cannot hold is a bug.
+func structuredItem(params ...any) string {
+	item := httpsfv.NewItem(httpsfv.Token("coordinator"))
+	for i := 0; i < len(params); i += 2 {
+		item.Params.Add(params[i].(string), params[i+1])
+	}
+	value, err := httpsfv.Marshal(httpsfv.List{item})
+	if err != nil {
+		panic(fmt.Sprintf("supervisor: %v: %v", params, err))
+	}
+	// The blank after the semicolon is how both RFCs write it; either parses.
+	return strings.ReplaceAll(value, ";", "; ")
+}

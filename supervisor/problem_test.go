@@ -94,7 +94,8 @@ func checkProxyStatus(t *testing.T, field []string, reason supervisor.Reason) {
 	item := list[0].(httpsfv.Item)
 	proxyError, _ := item.Params.Get("error")
 	details, _ := item.Params.Get("details")
-	if item.Value != httpsfv.Token("coordinator") || proxyError != httpsfv.Token(reason.ProxyError()) || details != string(reason) {
+	outcome, _ := item.Params.Get("outcome")
+	if item.Value != httpsfv.Token("coordinator") || proxyError != httpsfv.Token(reason.ProxyError()) || details != string(reason) || outcome != httpsfv.Token(supervisor.OutcomeNeverSent) {
 		t.Errorf("%s: Proxy-Status %q", reason, field)
 	}
 }

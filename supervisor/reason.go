@@ -54,6 +54,7 @@ type reasonFacts struct {
 	detail     string // what an occurrence that says nothing more exact says
 	waiting    bool   // the same request may pass later: answer with Retry-After
 	backend    bool   // a failure of the backend, for the breaker
+	fallback   bool   // the bulkhead cannot answer, and nothing is wrong with the request: a fallback may
 	poison     bool   // a repeat is unsafe whatever the outcome and the method
 }
 
@@ -83,75 +84,75 @@ var reasonTable = map[Reason]reasonFacts{
 		title: "Too many connections", detail: "The coordinator has as many connections as it takes.",
 	},
 	ReasonQueueFull: {
-		status: http.StatusServiceUnavailable, proxyError: "connection_limit_reached", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "connection_limit_reached", waiting: true, fallback: true,
 		title: "Queue full", detail: "All slots of this bulkhead are busy and its queue is full.",
 	},
 	ReasonQueueTimeout: {
-		status: http.StatusServiceUnavailable, proxyError: "connection_limit_reached", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "connection_limit_reached", waiting: true, fallback: true,
 		title: "Queue timeout", detail: "No slot of this bulkhead came free in time.",
 	},
 	ReasonBreakerOpen: {
-		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true, fallback: true,
 		title: "Breaker open", detail: "The backend has been failing; this bulkhead is not calling it for now.",
 	},
 	ReasonDraining: {
-		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true, fallback: true,
 		title: "Draining", detail: "This bulkhead is finishing its work and takes no more.",
 	},
 	ReasonQuarantined: {
-		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true, fallback: true,
 		title: "Quarantined", detail: "The workers of this bulkhead kept failing and are not being started for now.",
 	},
 	ReasonNoWorker: {
-		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true, fallback: true,
 		title: "No worker", detail: "No worker of this bulkhead is ready.",
 	},
 	ReasonJournalUnavailable: {
-		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true,
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true, fallback: true,
 		title: "Journal unavailable", detail: "The request must be recorded before it is sent, and cannot be.",
 	},
 	ReasonPoisonRequest: {
-		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", poison: true,
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", poison: true, fallback: true,
 		title: "Poison request", detail: "More than one worker died while it held this request.",
 	},
 	ReasonWorkerDied: {
-		status: http.StatusBadGateway, proxyError: "connection_terminated",
+		status: http.StatusBadGateway, proxyError: "connection_terminated", fallback: true,
 		title: "Worker died", detail: "The worker that held this request died.",
 	},
 	ReasonWorkerProtocol: {
-		status: http.StatusBadGateway, proxyError: "http_protocol_error",
+		status: http.StatusBadGateway, proxyError: "http_protocol_error", fallback: true,
 		title: "Worker protocol error", detail: "The worker that held this request broke its protocol.",
 	},
 	ReasonWorkerUnresponsive: {
-		status: http.StatusGatewayTimeout, proxyError: "http_response_timeout",
+		status: http.StatusGatewayTimeout, proxyError: "http_response_timeout", fallback: true,
 		title: "Worker unresponsive", detail: "The worker that held this request stopped responding.",
 	},
 	ReasonBackendRefused: {
-		status: http.StatusBadGateway, proxyError: "connection_refused", backend: true,
+		status: http.StatusBadGateway, proxyError: "connection_refused", backend: true, fallback: true,
 		title: "Backend refused", detail: "The backend refused the connection.",
 	},
 	ReasonBackendReset: {
-		status: http.StatusBadGateway, proxyError: "connection_terminated", backend: true,
+		status: http.StatusBadGateway, proxyError: "connection_terminated", backend: true, fallback: true,
 		title: "Backend reset", detail: "The backend ended the connection before its answer.",
 	},
 	ReasonBackendProtocol: {
-		status: http.StatusBadGateway, proxyError: "http_protocol_error", backend: true,
+		status: http.StatusBadGateway, proxyError: "http_protocol_error", backend: true, fallback: true,
 		title: "Backend protocol error", detail: "The answer of the backend is not valid HTTP.",
 	},
 	ReasonBackendUnreachable: {
-		status: http.StatusBadGateway, proxyError: "destination_unavailable", backend: true,
+		status: http.StatusBadGateway, proxyError: "destination_unavailable", backend: true, fallback: true,
 		title: "Backend unreachable", detail: "The backend cannot be reached.",
 	},
 	ReasonBackendTLS: {
-		status: http.StatusBadGateway, proxyError: "tls_certificate_error", backend: true,
+		status: http.StatusBadGateway, proxyError: "tls_certificate_error", backend: true, fallback: true,
 		title: "Backend TLS error", detail: "The backend did not prove who it is.",
 	},
 	ReasonBackendTimeout: {
-		status: http.StatusGatewayTimeout, proxyError: "http_response_timeout", backend: true,
+		status: http.StatusGatewayTimeout, proxyError: "http_response_timeout", backend: true, fallback: true,
 		title: "Backend timeout", detail: "The backend did not answer in time.",
 	},
 	ReasonDeadline: {
-		status: http.StatusGatewayTimeout, proxyError: "http_response_timeout",
+		status: http.StatusGatewayTimeout, proxyError: "http_response_timeout", fallback: true,
 		title: "Deadline exceeded", detail: "Time ran out before the backend was called.",
 	},
 	ReasonIdempotencyConflict: {
@@ -204,3 +205,10 @@ func (r Reason) Waiting() bool { return r.facts().waiting }
 // CountsAgainstBackend reports whether the breaker counts r as a failure.
 // Refusals, the workers' faults and the clients' never do.
 func (r Reason) CountsAgainstBackend() bool { return r.facts().backend }
+
+// AllowsFallback reports whether an earlier or a prepared answer may stand in for
+// r: the bulkhead cannot answer, and the request is not at fault. One that workers
+// died with (poison_request) may have it too, since no worker is given it. Where a
+// connection is refused, or what is no plain request, there is nothing to stand in
+// for.
+func (r Reason) AllowsFallback() bool { return r.facts().fallback }

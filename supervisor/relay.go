@@ -33,7 +33,7 @@ func (c *call) relay(resp *http.Response) {
 	c.writeHead(resp)
 	if body.Complete() {
 		c.complete(resp.StatusCode)
-		c.progress.Delivered = true
+		c.deliver()
 		return
 	}
 	if !body.AtHand() && !c.flushHead() {
@@ -43,6 +43,7 @@ func (c *call) relay(resp *http.Response) {
 	defer relayBuffers.Put(buf)
 	for {
 		n, err := body.Read(buf[:])
+		c.note(buf[:n])
 		if err == io.EOF {
 			c.complete(resp.StatusCode)
 		}
@@ -56,7 +57,7 @@ func (c *call) relay(resp *http.Response) {
 			if body.Uploading() {
 				_ = http.NewResponseController(c.w).Flush() // Close may take a moment
 			}
-			c.progress.Delivered = true
+			c.deliver()
 			return
 		default:
 			c.broken(err)
@@ -120,6 +121,7 @@ func (c *call) broken(err error) {
 func (c *call) writeHead(resp *http.Response) {
 	h := c.w.Header()
 	StripHopByHop(resp.Header)
+	c.remember(resp)
 	for name, values := range resp.Header {
 		h[name] = values
 	}
@@ -136,7 +138,7 @@ func (c *call) writeHead(resp *http.Response) {
 		h["Trailer"] = append(h["Trailer"], name)
 	}
 	c.body.beforeHead(c)
-	c.status, c.written = resp.StatusCode, true
+	c.status, c.told, c.written = resp.StatusCode, resp.StatusCode, true
 	c.w.WriteHeader(resp.StatusCode)
 }
 
@@ -160,15 +162,33 @@ func copyTrailers(h, trailer http.Header) {
 // complete gives back what the exchange held: the worker has handed over the
 // last byte, and how fast the client takes it concerns nobody else.
 func (c *call) complete(status int) {
-	c.progress.Complete = true
 	now := time.Now()
+	c.progress.Complete, c.completed = true, now
 	c.bulkhead.poison.absolve(c.r, now)
+	c.keep(now, true)
+	if c.trial != nil {
+		c.trial.whole = true
+	}
+	c.judge(status, now)
+	c.giveBack()
+}
+
+// settle tells the breaker of a call without an answer; after judge it does nothing.
+func (c *call) settle(now time.Time) {
+	outcome := breaker.Ignored
+	if c.reason != "" && c.reason.CountsAgainstBackend() {
+		outcome = breaker.Failure
+	}
+	c.ticket.Done(now, outcome)
+}
+
+// judge tells the breaker of an answer.
+func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
 		outcome = breaker.Failure
 	}
 	c.ticket.Done(now, outcome)
-	c.giveBack()
 }
 
 // giveBack returns slot and lease. It may be called twice.
@@ -197,7 +217,7 @@ func (c *call) relayRaw(resp *http.Response) {
 		}
 		if err == io.EOF {
 			c.complete(resp.StatusCode)
-			c.progress.Delivered = true
+			c.deliver()
 			return
 		}
 		if err != nil {
@@ -212,15 +232,19 @@ func (c *call) relayRaw(resp *http.Response) {
 func (c *call) end() {
 	b := c.bulkhead
 	b.watch.remove(c)
-	outcome := breaker.Ignored
-	if c.reason != "" && c.reason.CountsAgainstBackend() {
-		outcome = breaker.Failure
-	}
 	now := time.Now()
-	c.ticket.Done(now, outcome)
+	c.settle(now)
+	c.keep(now, false)
+	if c.trial != nil {
+		c.trial.done()
+	}
 	c.giveBack()
 	c.body.leave(c)
 	b.stats.record(c, now)
+	c.recordEnd(now)
+	if c.set.backed != nil {
+		b.lapse.note(c, now)
+	}
 	if c.abort {
 		c.cut()
 	}

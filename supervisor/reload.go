@@ -74,6 +74,9 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	}
 	r.Details = append(r.Details, s.keepFixed(&config)...)
 
+	if err := s.journal.open(&config); err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
 	plan := s.plan(config)
 	if err := s.awaitRetired(ctx, plan); err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
@@ -112,10 +115,11 @@ func (s *Supervisor) keepFixed(c *Config) (said []string) {
 	keep("COORDINATOR_ADMIN_SOCKET", c.AdminSocket != old.AdminSocket)
 	keep("COORDINATOR_ADMIN_TOKEN", c.AdminToken != old.AdminToken)
 	keep("COORDINATOR_STATE_DIR", c.StateDir != old.StateDir || c.RuntimeDir != old.RuntimeDir)
+	keep("COORDINATOR_JOURNAL_*", c.Journal != old.Journal)
 	s.keepLimits(&c.FrontLimits, keep)
 	c.Listen, c.TLSCert, c.TLSKey = old.Listen, old.TLSCert, old.TLSKey
 	c.AdminListen, c.AdminSocket, c.AdminToken = old.AdminListen, old.AdminSocket, old.AdminToken
-	c.StateDir, c.RuntimeDir = old.StateDir, old.RuntimeDir
+	c.StateDir, c.RuntimeDir, c.Journal = old.StateDir, old.RuntimeDir, old.Journal
 	return said
 }
 
@@ -167,7 +171,7 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
-			c.bulkhead = newBulkhead(c.to, newBulkheadStats(s.metrics, c.to.Name, now), now)
+			c.bulkhead = newBulkhead(c.to, s.journal, newBulkheadStats(s.metrics, c.to.Name, now), now)
 		}
 		if c.needsWorkers() {
 			c.pool = s.newPool(c.bulkhead, c.to)
@@ -245,6 +249,7 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	s.config.Store(&config)
 	s.applyFrontLimits(&config)
 	s.front.table.Store(t)
+	s.journal.setScope(next)
 
 	for _, c := range p.revisions {
 		if !c.kept && c.pool == nil && c.from.Workers != c.to.Workers {
@@ -304,7 +309,7 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 // apply changes in place what workers do not see.
 func (b *Bulkhead) apply(c BulkheadConfig) {
 	now := time.Now()
-	b.settings.Store(newSettings(c))
+	b.settings.Store(newSettings(c, b.settings.Load()))
 	b.limiter.Resize(c.Limit, c.Queue)
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)

@@ -6,32 +6,56 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"commerce.example/coordinator/supervisor"
+	"commerce.example/coordinator/supervisor/fallback"
 )
 
 // BenchmarkServe is one request after another on one connection, through a worker
-// and back. Its allocations are those of the client too.
+// and back. Its allocations are those of the client too. With stale each answer is
+// recorded; what that costs is the difference.
 func BenchmarkServe(b *testing.B) {
-	r := start(b, one("a"))
-	for name, request := range map[string]string{
-		"get":    "GET /a/bytes?n=456 HTTP/1.1\r\nHost: x\r\n\r\n",
-		"upload": fmt.Sprintf("POST /a/sum HTTP/1.1\r\nHost: x\r\nContent-Length: 456\r\n\r\n%456d", 0),
+	r := start(b, []supervisor.BulkheadConfig{
+		bulkhead("a"),
+		bulkhead("b", func(c *supervisor.BulkheadConfig) { c.Fallback.Kinds = []fallback.Kind{fallback.Stale} }),
+	})
+	const upload = " HTTP/1.1\r\nHost: x\r\nContent-Length: 456\r\n\r\n%456d"
+	for _, request := range []struct{ name, text string }{
+		{"get", "GET /a/bytes?n=456 HTTP/1.1\r\nHost: x\r\n\r\n"},
+		{"get-stale", "GET /b/bytes?n=456 HTTP/1.1\r\nHost: x\r\n\r\n"},
+		{"upload", fmt.Sprintf("POST /a/sum"+upload, 0)},
+		{"upload-stale", fmt.Sprintf("POST /b/sum"+upload, 0)},
 	} {
-		b.Run(name, func(b *testing.B) {
-			nc, br := r.raw("")
-			nc.SetDeadline(time.Now().Add(time.Minute))
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := io.WriteString(nc, request); err != nil {
-					b.Fatal(err)
-				}
-				resp, err := http.ReadResponse(br, nil)
-				if err != nil || resp.StatusCode != 200 {
-					b.Fatalf("%v %v", resp, err)
-				}
-				if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+		b.Run(request.name, func(b *testing.B) { repeatOne(b, r, request.text) })
+	}
+}
+
+// BenchmarkFallback is the same with a breaker that is open: what an answer costs
+// that never leaves the supervisor.
+func BenchmarkFallback(b *testing.B) {
+	c, set := legacyOf(b, "a")
+	r := start(b, []supervisor.BulkheadConfig{c})
+	r.get("/a/legacy/x?n=456")
+	set("backend_reset")
+	r.Drain(b.Context(), "a")
+	repeatOne(b, r, "GET /a/legacy/x?n=456 HTTP/1.1\r\nHost: "+r.addr+"\r\n\r\n")
+}
+
+// repeatOne sends one request over and over, on one connection.
+func repeatOne(b *testing.B, r *running, request string) {
+	nc, br := r.raw("")
+	nc.SetDeadline(time.Now().Add(time.Minute))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := io.WriteString(nc, request); err != nil {
+			b.Fatal(err)
+		}
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil || resp.StatusCode != 200 {
+			b.Fatalf("%v %v", resp, err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -13,7 +13,7 @@ func (s *Supervisor) Status() Status {
 	now := time.Now()
 	out := Status{
 		Version: s.options.Version, Pid: os.Getpid(), State: *s.state.Load(), Since: s.since,
-		Listen: []string{}, Bulkheads: []BulkheadStatus{},
+		Listen: []string{}, Bulkheads: []BulkheadStatus{}, Journal: s.journal.status(),
 	}
 	for _, ln := range s.listeners {
 		out.Listen = append(out.Listen, ln.Addr().String())
@@ -40,6 +40,7 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		RequestsPerSecond: b.stats.rate(now, served, latency.Count()),
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
 		Refused: b.stats.refusedLastMinute(now), Poisoned: b.poison.refused(now),
+		Fallback: b.fallbackStatus(set.backed, now),
 	}
 	if mode := b.drilling.Load(); mode != nil {
 		out.Drill = *mode
@@ -106,10 +107,13 @@ func (s *Supervisor) Ready() (ok bool, degraded []string, why string) {
 	state := *s.state.Load()
 	serving := 0
 	for _, b := range s.bulkheads() {
-		if health, _ := b.health(b.pool.Load().Status()); health != "ready" || !b.breaker.Peek(time.Now()) {
+		if health, _ := b.health(b.pool.Load().Status()); health != "ready" || !b.breaker.Peek(time.Now()) || b.lapse.on.Load() {
 			degraded = append(degraded, b.settings.Load().Name)
 		}
 		serving += min(1, b.ready())
+		if b.settings.Load().Fallback.Always {
+			serving++ // it needs none
+		}
 	}
 	switch {
 	case state != stateReady:

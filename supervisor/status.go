@@ -11,6 +11,7 @@ type Status struct {
 	Since     time.Time        `json:"since"`
 	Listen    []string         `json:"listen"`
 	Bulkheads []BulkheadStatus `json:"bulkheads"`
+	Journal   *JournalStatus   `json:"journal,omitempty"` // nil: every bulkhead's is off
 }
 
 // BulkheadStatus is one bulkhead's part of it. Rates and percentiles are those
@@ -35,6 +36,8 @@ type BulkheadStatus struct {
 	UpgradeLimit       int     `json:"upgrade_limit"`
 
 	Breaker BreakerStatus `json:"breaker"`
+
+	Fallback *FallbackStatus `json:"fallback,omitempty"` // nil: FALLBACK=none
 
 	Drill DrillMode `json:"drill,omitempty"` // that is played on it
 

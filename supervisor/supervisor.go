@@ -63,6 +63,7 @@ type Supervisor struct {
 	peers      pool.Peers
 	memory     atomic.Pointer[memory] // nil: no worker has a limit
 	evidence   *evidence
+	journal    *journaling
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
@@ -103,6 +104,7 @@ func New(o Options) (*Supervisor, error) {
 	s.setState(stateStarting)
 	s.config.Store(&o.Config)
 	s.evidence = newEvidence(o.Config.StateDir, o.Log)
+	s.journal = newJournaling(o.Config.StateDir, s.metrics, o.Log)
 	s.front.ids = NewRequestIDs()
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
@@ -111,7 +113,7 @@ func New(o Options) (*Supervisor, error) {
 		return nil, err
 	}
 	s.front.table.Store(&table{router: router})
-	s.metrics.registry.MustRegister(newGauges(s.bulkheads))
+	s.metrics.registry.MustRegister(newGauges(s.bulkheads), newJournalGauges(s.journal))
 	if o.LogDropped != nil {
 		s.metrics.countDropped(o.LogDropped)
 	}
@@ -161,6 +163,10 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer s.releaseMemory()
+	if err := s.journal.open(config); err != nil {
+		return err
+	}
+	defer s.journal.close()
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
@@ -241,7 +247,7 @@ func (s *Supervisor) giveUp() {
 // start makes a bulkhead and begins to start its workers.
 func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	now := time.Now()
-	b := newBulkhead(c, newBulkheadStats(s.metrics, c.Name, now), now)
+	b := newBulkhead(c, s.journal, newBulkheadStats(s.metrics, c.Name, now), now)
 	b.pool.Store(s.newPool(b, c))
 	return b
 }
@@ -339,6 +345,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 						b.logFailures(s.log, now, failureEvery)
 						b.logBreaker(s.log, now)
 						b.logPoison(s.log)
+						b.logFallback(s.log, now)
 					}
 				}
 			}

@@ -22,7 +22,7 @@ func (c *call) upgrade(resp *http.Response) {
 	}
 	defer client.Close()
 	c.ticket.Done(time.Now(), breaker.Success)
-	c.written, c.status = true, resp.StatusCode
+	c.written, c.status, c.told = true, resp.StatusCode, resp.StatusCode
 	_ = client.SetDeadline(time.Time{})
 	c.watchUpgrade(client)
 	if err := writeSwitch(client, resp, c.r.Header["X-Request-Id"]); err != nil {

@@ -40,6 +40,16 @@ func (l *watchlist) remove(c *call) {
 	c.place = -1
 }
 
+// anew has the watch look at c from now on as at one whose answer goes to the
+// client, whatever it was before.
+func (l *watchlist) anew(c *call, now time.Time) {
+	l.remove(c)
+	c.exchange, c.holder, c.cause = nil, nil, nil // not in the list, it is its goroutine's alone
+	c.headed.Store(true)
+	c.seenAt, c.overAt = now, time.Time{}
+	l.add(c)
+}
+
 // tick never blocks: to end a call is to close its connection. rate is the least
 // that clients must keep, in bytes per second; 0: none. It returns the calls that
 // are due in the slow log.

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
@@ -222,6 +223,31 @@ func (b *browser) open(t *testing.T, origin string) *page {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// do has the browser do something with the tab.
+func (p *page) do(a chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, stop := context.WithTimeout(p.ctx, pageTime)
+	defer stop()
+	if err := chromedp.Do(ctx, a); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *page) navigate(url string) { p.t.Helper(); p.do(chromedp.Navigate(url)) }
+func (p *page) reload()             { p.t.Helper(); p.do(chromedp.Reload()) }
+func (p *page) back()               { p.t.Helper(); p.do(chromedp.NavigateBack()) }
+
+// resize gives the tab another size, in pixels of CSS.
+func (p *page) resize(width, height int64) {
+	p.t.Helper()
+	ctx, stop := context.WithTimeout(p.ctx, pageTime)
+	defer stop()
+	size := emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1}
+	if _, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, size); err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func (p *page) note(event any) {

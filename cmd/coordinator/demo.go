@@ -157,7 +157,7 @@ func (n *narrator) log(line string) {
 
 // faultCommand is coordinator demo fault.
 type faultCommand struct {
-	Service string        `arg:"" enum:"orders,catalog,payments" help:"orders, catalog or payments."`
+	Service string        `arg:"" enum:"orders,catalog,payments,orders-vendor,page" help:"orders, catalog, payments, orders-vendor or page."`
 	Mode    string        `arg:"" enum:"up,down,hang,slow,errors,garbage,reset-mid-body" help:"up, down, hang, slow, errors, garbage or reset-mid-body."`
 	Rate    float64       `default:"1" help:"Share of requests that it takes."`
 	Delay   time.Duration `default:"2s" help:"Of slow."`
@@ -225,6 +225,7 @@ func (c *playCommand) story(ctx context.Context, t *terminal, exe string) error 
 // play plays the story once, on a stack of its own.
 func (c *playCommand) play(ctx context.Context, said *narrator, o demo.StackOptions) (_ *story.Account, err error) {
 	said.kept, o.Notable = nil, said.keep
+	o.Kinds = story.Cast()
 	// Steady services, so that a 99th percentile moves for a reason.
 	o.Services = map[demo.Kind]demo.Options{
 		demo.Orders:   {Latency: 10 * time.Millisecond, Spread: 0.2},

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"commerce.example/coordinator/cmd/coordinator/internal/demo"
 	"commerce.example/coordinator/cmd/coordinator/internal/demo/story"
 	"commerce.example/coordinator/supervisor"
 )
@@ -154,7 +155,7 @@ type runningDemo struct {
 	pids   map[string]int // services and the coordinator
 }
 
-var demoProcess = regexp.MustCompile(`^[├└]─ (\w+)[a-z ]* (\d+) +(http://\S+?)(,|$)`)
+var demoProcess = regexp.MustCompile(`^[├└]─ ([\w-]+)[a-z ]* (\d+) +(http://\S+?)(,|$)`)
 
 func startDemo(t *testing.T, binary demoBinary) *runningDemo {
 	t.Helper()
@@ -184,7 +185,7 @@ func startDemo(t *testing.T, binary demoBinary) *runningDemo {
 			d.front = m[3] // the last one is the coordinator's
 		}
 	}
-	if len(d.pids) != 4 || d.dir == "" {
+	if len(d.pids) != len(demo.Kinds())+1 || d.dir == "" {
 		t.Fatalf("found %v and folder %q", d.pids, d.dir)
 	}
 	return d
@@ -260,7 +261,10 @@ func testDemoInteractive(t *testing.T, binary demoBinary) {
 	if info, err := os.Stat(d.dir); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("folder: %v %v", info, err)
 	}
-	for _, path := range []string{demoOrders, demoCatalog, "/api/payments/"} {
+	for _, path := range []string{
+		demoOrders, demoCatalog, "/api/payments/", "/orders/order_history/?username=" + demo.Username(7),
+		"/vendor/orders/order_history/?username=" + demo.Username(7), demo.PagePath,
+	} {
 		if status, body := d.get(path); status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, status, body)
 		}

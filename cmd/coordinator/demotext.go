@@ -18,12 +18,15 @@ import (
 func tree(stack *demo.Stack, status supervisor.Status) string {
 	var b strings.Builder
 	line := func(branch, name, pids, at string) {
-		text := fmt.Sprintf("%s%s %-13s %s", branch, pad(name, 22-len([]rune(branch))), pids, at)
+		text := fmt.Sprintf("%s%s %-13s %s", branch, pad(name, 29-len([]rune(branch))), pids, at)
 		b.WriteString(strings.TrimRight(text, " ") + "\n")
 	}
 	line("", "this demo", strconv.Itoa(os.Getpid()), "")
 	for _, kind := range demo.Kinds() {
 		service := stack.Services[kind]
+		if service == nil {
+			continue
+		}
 		line("├─ ", string(kind)+" service", strconv.Itoa(service.Pid()), service.URL())
 	}
 	line("└─ ", "coordinator", strconv.Itoa(stack.Pid()), stack.URL())
@@ -36,7 +39,7 @@ func tree(stack *demo.Stack, status supervisor.Status) string {
 		for _, w := range bulkhead.Workers {
 			pids = append(pids, strconv.Itoa(w.Pid))
 		}
-		line(branch, bulkhead.Name+" workers", strings.Join(pids, " "), demo.Route(demo.Kind(bulkhead.Name)))
+		line(branch, bulkhead.Name+" workers", strings.Join(pids, " "), demo.Route(bulkhead.Name))
 	}
 	return b.String()
 }
@@ -53,6 +56,10 @@ func picture(stack *demo.Stack, status supervisor.Status) string {
 		worker = status.Bulkheads[0].Workers[0].Pid
 	}
 	return tree(stack, status) + fmt.Sprintf(`
+The order history page, for a browser; let orders fail, and load it again:
+
+  %[2]s%[9]s
+
 Configuration, log and sockets are in a folder of their own. Try there, in
 another terminal, also to change coordinator.env and reload:
 
@@ -65,12 +72,13 @@ another terminal, also to change coordinator.env and reload:
   ./coordinator demo fault orders hang    # or down, slow, errors, garbage, up
   ./coordinator status orders --env-file coordinator.env
   ./coordinator restart orders --env-file coordinator.env
+  ./coordinator snapshot history --verify --env-file coordinator.env
   kill -9 %-7[6]d    # a worker of orders: another takes its place at once
   kill -9 %-7[7]d    # the coordinator: its workers die with it; it is restarted
 
 Ctrl-C ends it all and removes the folder.
 
-`, stack.Dir, stack.URL(), demo.Route(demo.Orders), demo.Username(7), demo.Route(demo.Catalog), worker, stack.Pid(), stack.AdminListen)
+`, stack.Dir, stack.URL(), demo.Route("orders"), demo.Username(7), demo.Route("catalog"), worker, stack.Pid(), stack.AdminListen, demo.PagePath)
 }
 
 // sentence begins a phase.

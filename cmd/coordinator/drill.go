@@ -24,8 +24,11 @@ import (
 type drillCommand struct {
 	supervised
 	Bulkhead string        `arg:"" help:"Its name."`
-	Mode     string        `arg:"" enum:"kill,freeze,leak,backend-down,backend-slow,garbage" help:"kill, freeze, leak, backend-down, backend-slow or garbage."`
+	Mode     string        `arg:"" enum:"kill,freeze,leak,backend-down,backend-slow,garbage,fallback" help:"kill, freeze, leak, backend-down, backend-slow, garbage or fallback."`
 	For      time.Duration `default:"10s" help:"How long the fault lasts, 1s to 10m."`
+	Share    *percent      `placeholder:"10%" help:"fallback: of the GET requests that are looked at."`
+	Coverage *percent      `placeholder:"90%" help:"fallback: of the repeated ones that must have one."`
+	Give     bool          `help:"fallback: give it to these clients, once the live answer is there."`
 	Yes      bool          `help:"Do not ask."`
 }
 
@@ -33,7 +36,9 @@ func (c *drillCommand) Help() string {
 	return "Does it for real, on the system that runs: kill sends SIGKILL to the workers every second, freeze SIGSTOP to one " +
 		"of them, leak has them take memory; with backend-down, backend-slow and garbage they act as if the backend were " +
 		"so. All bulkheads are watched before, during and after it. Exits with 0 when the others had no error and a p99 " +
-		"within 10 % or 5 ms of before, and this one recovered. Ctrl-C ends it and cleans up."
+		"within 10 % or 5 ms of before, and this one recovered. Ctrl-C ends it and cleans up. fallback is no fault: it finds " +
+		"what would have been given in the backend's place and compares it with the live answers, which clients go on " +
+		"getting unless --give says otherwise."
 }
 
 // Validate is called by kong before Run.
@@ -41,7 +46,17 @@ func (c *drillCommand) Validate() error {
 	if c.For < supervisor.MinDrill || c.For > supervisor.MaxDrill {
 		return fmt.Errorf("--for=%s: want %s to %s", c.For, supervisor.MinDrill, supervisor.MaxDrill)
 	}
+	switch rehearses := c.rehearses(); {
+	case !rehearses && (c.Share != nil || c.Coverage != nil || c.Give):
+		return fmt.Errorf("--share, --coverage and --give are for mode fallback, not for %s", c.Mode)
+	case c.Share != nil && *c.Share == 0:
+		return errors.New("--share=0%: want more than 0% and at most 100%")
+	}
 	return nil
+}
+
+func (c *drillCommand) rehearses() bool {
+	return supervisor.DrillMode(c.Mode) == supervisor.DrillFallback
 }
 
 func (c *drillCommand) Run(t *terminal) error {
@@ -60,9 +75,12 @@ func (c *drillCommand) Run(t *terminal) error {
 	context.AfterFunc(ctx, restore) // a second one ends this program at once
 	var report supervisor.Report
 	err = asked.ask(ctx, http.MethodPost, "/v1/bulkheads/"+url.PathEscape(c.Bulkhead)+"/drill", struct {
-		Mode  string `json:"mode"`
-		ForMS int64  `json:"for_ms"`
-	}{c.Mode, c.For.Milliseconds()}, c.For+supervisor.DrillOverhead, &report)
+		Mode     string   `json:"mode"`
+		ForMS    int64    `json:"for_ms"`
+		Share    *percent `json:"share,omitempty"`
+		Coverage *percent `json:"coverage,omitempty"`
+		Give     bool     `json:"give,omitempty"`
+	}{c.Mode, c.For.Milliseconds(), c.Share, c.Coverage, c.Give}, c.For+supervisor.DrillOverhead, &report)
 	switch {
 	case ctx.Err() != nil:
 		return c.interrupted(asked)
@@ -89,25 +107,34 @@ var drillDeeds = map[supervisor.DrillMode]string{
 	supervisor.DrillBackendDown: "its workers act as if the backend refused connections",
 	supervisor.DrillBackendSlow: "its workers act as if the backend were too slow for the breaker",
 	supervisor.DrillGarbage:     "its workers act as if the backend answered garbage",
+	supervisor.DrillFallback:    "some of its clients are given fallbacks instead of live answers",
 }
 
 // confirm asks on a terminal for the name of the bulkhead.
 func (c *drillCommand) confirm(t *terminal, asked *client) error {
-	if c.Yes {
+	if c.Yes || c.rehearses() && !c.Give { // nobody notices that
 		return nil
 	}
 	in, ok := t.stdin.(*os.File)
 	if !ok || !isatty.IsTerminal(in.Fd()) {
 		return usageError("a drill is real, and there is no terminal to confirm it on: --yes says that it is meant")
 	}
-	question := fmt.Sprintf("This is real. On the supervisor at %s, for %s, %s: %s. Who calls %s will see errors. Type its name to go on: ",
-		asked.socket, c.For, c.Bulkhead, drillDeeds[supervisor.DrillMode(c.Mode)], c.Bulkhead)
+	question := fmt.Sprintf("This is real. On the supervisor at %s, for %s, %s: %s. Who calls %s will see %s. Type its name to go on: ",
+		asked.socket, c.For, c.Bulkhead, drillDeeds[supervisor.DrillMode(c.Mode)], c.Bulkhead, c.sight())
 	fmt.Fprint(t.stderr, strings.Join(wrap(question, config.Width), "\n")+" ")
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if strings.TrimSpace(line) != c.Bulkhead {
 		return errors.Join(errors.New("not confirmed: nothing was done"), err)
 	}
 	return nil
+}
+
+// sight is what clients see of it.
+func (c *drillCommand) sight() string {
+	if c.rehearses() {
+		return "old data"
+	}
+	return "errors"
 }
 
 // cleanUpWithin bounds the wait for a supervisor to end a drill.
@@ -161,15 +188,21 @@ func account(report supervisor.Report, colour bool) string {
 		}
 		say(calm, "%s after %s", is, seconds(*ms/1e3))
 	}
-	after(r.OpenedMS, "its breaker opened", "its breaker did not open")
-	after(r.RecoveredMS, "as before", "not as before")
+	if r.Fallback != nil {
+		rehearsed(s, r.Fallback)
+	} else {
+		after(r.OpenedMS, "its breaker opened", "its breaker did not open")
+		after(r.RecoveredMS, "as before", "not as before")
+	}
 	for _, text := range r.Notes {
 		say(calm, "%s", text)
 	}
-	switch r.Verdict {
-	case supervisor.VerdictHeld:
+	switch {
+	case r.Verdict == supervisor.VerdictHeld && r.Fallback != nil:
+		say(title, "HELD: %.1f %% of the repeated requests have a fallback, and nobody noticed (%s)", 100**r.Fallback.Coverage, seconds(report.TookMS/1e3))
+	case r.Verdict == supervisor.VerdictHeld:
 		say(title, "HELD: nobody but %s noticed (%s)", r.Drilled.Name, seconds(report.TookMS/1e3))
-	case supervisor.VerdictBroken:
+	case r.Verdict == supervisor.VerdictBroken:
 		say(alarm, "BROKEN: %s", strings.Join(r.Findings, "; "))
 	default:
 		say(watch, "NOT JUDGED: %s", strings.Join(r.Findings, "; "))

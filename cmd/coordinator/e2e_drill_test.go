@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -96,7 +97,7 @@ func testDrillsHold(t *testing.T, s *site) {
 	catalog := s.pids("catalog")
 	modes := []supervisor.DrillMode{supervisor.DrillKill, supervisor.DrillFreeze, supervisor.DrillBackendDown}
 	if long {
-		modes = supervisor.DrillModes()
+		modes = slices.DeleteFunc(supervisor.DrillModes(), func(m supervisor.DrillMode) bool { return m == supervisor.DrillFallback }) // no fault
 	}
 	killed := 0
 	for _, mode := range modes {
@@ -145,6 +146,81 @@ func testDrillNotices(t *testing.T, s *site, mode supervisor.DrillMode) {
 	if !strings.Contains(strings.Join(r.Findings, "\n"), "catalog") {
 		t.Errorf("found %q", r.Findings)
 	}
+}
+
+// A rehearsal of the fallbacks: everybody gets live answers, and it is known what
+// they would get instead; without credentials in the key, that is nothing.
+func TestE2EDrillFallback(t *testing.T) {
+	beside(t)
+	exe := buildCoordinator(t, "")
+	for name, test := range map[string]struct {
+		env     string
+		verdict supervisor.Verdict
+		code    int
+		missing string
+	}{
+		"per credential": {"BULKHEAD_ORDERS_STALE_PER_CREDENTIAL=Authorization", supervisor.VerdictHeld, 0, ""},
+		"for nobody":     {"BULKHEAD_ORDERS_STALE_MAX_AGE=10m", supervisor.VerdictBroken, 1, "credentials"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			steady := demo.Options{Latency: 5 * time.Millisecond, Spread: 0.2}
+			s := newSite(t, append(shopSettings(fake(t, demo.Orders, steady), fake(t, demo.Catalog, steady)),
+				"BULKHEAD_ORDERS_FALLBACK=stale", test.env, "COORDINATOR_LOG_LEVEL=info")...)
+			s.exe = exe
+			s.start()
+			s.generate(catalogPath, 60, time.Hour)
+			askHistories(t, s)
+			cmd := s.command("drill", "orders", "fallback", "--share=50%", "--for=3s", "--json")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			var report supervisor.Report
+			if jsonErr := json.Unmarshal(out, &report); jsonErr != nil || report.DrillResult == nil || report.Fallback == nil {
+				t.Fatalf("%v, %v: %s%s", err, jsonErr, out, stderr.Bytes())
+			}
+			f := report.Fallback
+			t.Logf("%s %q %q %+v", report.Verdict, report.Findings, report.Notes, f)
+			switch code := cmd.ProcessState.ExitCode(); {
+			case report.Verdict == test.verdict && code == test.code:
+			case report.Verdict == supervisor.VerdictNotJudged && report.LateMS > 5:
+				t.Logf("this machine is too busy for percentiles: %q", report.Findings)
+			default:
+				t.Errorf("exit code %d, %s: %q", code, report.Verdict, report.Findings)
+			}
+			if f.Asked < 20 || f.Drifted != 0 || f.Coverage == nil {
+				t.Fatalf("%+v", f)
+			}
+			if test.missing == "" && (*f.Coverage != 1 || f.Compared == 0) || test.missing != "" && (*f.Coverage != 0 || f.Missing[test.missing] != f.Asked) {
+				t.Errorf("%+v", f)
+			}
+			if n := s.metric("coordinator_fallback_total", "bulkhead", "orders", "kind", "stale"); n != 0 {
+				t.Errorf("%v fallbacks were given", n)
+			}
+		})
+	}
+}
+
+// askHistories has some users ask for their orders until the test ends.
+func askHistories(t *testing.T, s *site) {
+	client := newClient(t)
+	stop, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			if a, err := historyOf(demo.Username(i%5)).ask(client, s.url); err != nil || a.status != "200 OK" || a.header.Get("Cache-Status") != "" {
+				t.Errorf("%v: %s %v", err, a.status, a.header)
+			}
+		}
+	}()
+	t.Cleanup(func() { close(stop); <-ended })
 }
 
 // Ctrl-C ends a drill, and what it has stopped goes on.

@@ -6,11 +6,15 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -101,5 +105,39 @@ func kill(t *testing.T, pid int) {
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Who reads the log may die: nothing but lines is lost.
+func TestE2EStandardErrorBreaks(t *testing.T) {
+	beside(t)
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
+	t.Cleanup(backend.Close)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, "COORDINATOR_BULKHEADS=a", "BULKHEAD_A_ROUTES=/", "BULKHEAD_A_BACKEND="+backend.URL)
+	s.stderr = w
+	read := make(chan struct{})
+	go func() { io.Copy(io.Discard, r); close(read) }()
+	s.start()
+	w.Close()
+	r.Close()
+	<-read
+	s.must("restart", "a") // logs
+	select {
+	case <-s.exited:
+		t.Fatalf("the supervisor ended: %v", s.cmd.ProcessState)
+	default:
+	}
+	resp, err := http.Get(s.url)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	s.signal(syscall.SIGTERM)
+	if code := s.exit(20 * time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -71,7 +71,7 @@ func wantProblemHead(t *testing.T, a answer, reason string) {
 	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
 		t.Errorf("%s: Content-Type %q", reason, got)
 	}
-	if got, want := a.header.Get("Proxy-Status"), `coordinator; error=`+proxyErrors[reason]+`; details="`+reason+`"`; got != want {
+	if got, want := a.header.Get("Proxy-Status"), `coordinator; error=`+proxyErrors[reason]+`; details="`+reason+`"; outcome=`; !strings.HasPrefix(got, want) {
 		t.Errorf("Proxy-Status %q, want %q", got, want)
 	}
 	if a.header.Get("X-Request-Id") == "" {

@@ -277,6 +277,6 @@ func TestE2ETooManyConnections(t *testing.T) {
 	kept[0].Close()
 	eventually(t, 2*time.Second, "a place is free again", func() bool {
 		a, err := get("/").ask(newClient(t), s.url)
-		return err == nil && a.header.Get("Proxy-Status") == `coordinator; error=destination_unavailable; details="quarantined"`
+		return err == nil && a.header.Get("Proxy-Status") == `coordinator; error=destination_unavailable; details="quarantined"; outcome=refused`
 	})
 }

@@ -3,7 +3,6 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
@@ -11,101 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/net/http2"
 )
-
-// An h2flood is what a client writes over and over without reading.
-type h2flood struct {
-	name   string
-	source string
-	begin  func(*h2conn)                                   // once
-	piece  func(c *h2conn, w *http2.Framer, stream uint32) // again and again, each time with the next stream
-	closed bool                                            // the connection has to be
-}
-
-var h2floods = []h2flood{
-	{name: "rapid reset", source: "CVE-2023-44487", piece: func(c *h2conn, w *http2.Framer, stream uint32) {
-		_ = w.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.encode(asksH2("GET", "/narrow/hang")...), EndStream: true, EndHeaders: true})
-		_ = w.WriteRSTStream(stream, http2.ErrCodeCancel)
-	}},
-	{name: "resets that the server has to make", source: "CVE-2025-8671", piece: func(c *h2conn, w *http2.Framer, stream uint32) {
-		_ = w.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: c.encode(asksH2("POST", "/narrow/hang")...), EndHeaders: true})
-		_ = w.WriteWindowUpdate(stream, 1<<31-1)
-	}},
-	{name: "CONTINUATION", source: "CVE-2023-45288", closed: true,
-		begin: func(c *h2conn) {
-			c.wrote(c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode(asksH2("GET", "/narrow/ok")...), EndStream: true}))
-		},
-		piece: func(c *h2conn, w *http2.Framer, _ uint32) {
-			_ = w.WriteContinuation(1, false, c.encode("x-a", "some value that is in no table", "x-b", "some value that is in no table"))
-		}},
-	{name: "empty CONTINUATION", source: "VU#421644",
-		begin: func(c *h2conn) {
-			c.wrote(c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.encode(asksH2("GET", "/narrow/ok")...), EndStream: true}))
-		},
-		piece: func(_ *h2conn, w *http2.Framer, _ uint32) { _ = w.WriteContinuation(1, false, nil) }},
-	{name: "SETTINGS", source: "CVE-2019-9515", piece: func(_ *h2conn, w *http2.Framer, _ uint32) {
-		_ = w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 16})
-	}},
-	{name: "PING", source: "CVE-2019-9512", piece: func(_ *h2conn, w *http2.Framer, _ uint32) { _ = w.WritePing(false, [8]byte{}) }},
-	{name: "empty DATA", source: "CVE-2019-9518",
-		begin: func(c *h2conn) { c.ask(1, false, asksH2("POST", "/narrow/sink")...) },
-		piece: func(_ *h2conn, w *http2.Framer, _ uint32) { _ = w.WriteData(1, false, nil) }},
-	{name: "WINDOW_UPDATE", source: "RFC 9113 10.5", piece: func(_ *h2conn, w *http2.Framer, _ uint32) { _ = w.WriteWindowUpdate(0, 1) }},
-	{name: "PRIORITY", source: "CVE-2019-9513", piece: func(_ *h2conn, w *http2.Framer, stream uint32) {
-		_ = w.WritePriority(stream, http2.PriorityParam{StreamDep: stream + 2, Weight: 7})
-	}},
-}
-
-// floods has each of them for a moment. Whether or not the server ends the
-// connection, nothing piles up in it.
-func floods(f *clientTrial) {
-	const most, frames = 32 << 20, 2_000_000
-	for _, flood := range h2floods {
-		c := f.dialH2(f.t)
-		_ = c.nc.(*net.TCPConn).SetReadBuffer(4 << 10)
-		if flood.begin != nil {
-			flood.begin(c)
-		}
-		before, peak := f.supervisorMemory(), 0
-		var batch bytes.Buffer
-		w := http2.NewFramer(&batch, nil)
-		w.AllowIllegalWrites = true
-		begun, ends := time.Now(), time.Now().Add(span(time.Second, 10*time.Second))
-		_ = c.nc.SetWriteDeadline(ends)
-		sent, written, refused := 0, 0, error(nil)
-		for stream := uint32(1); refused == nil && written < most && sent < frames && time.Now().Before(ends); {
-			batch.Reset()
-			for range 200 {
-				flood.piece(c, w, stream)
-				stream += 2
-				sent++
-			}
-			n, err := c.nc.Write(batch.Bytes())
-			written, refused = written+n, err
-			peak = max(peak, f.supervisorMemory())
-		}
-		took := time.Since(begun).Round(time.Millisecond)
-		patience := 100 * time.Millisecond
-		if flood.closed {
-			patience = 5 * time.Second
-		}
-		open := c.goneWithin(patience)
-		f.t.Logf("%s (%s): %d times, %d KiB in %v, then %v, %v; RssAnon rose by at most %d KiB",
-			flood.name, flood.source, sent, written>>10, took, refused, open, peak-before)
-		if peak-before > 32<<10 {
-			f.t.Errorf("%s: RssAnon of the supervisor rose by %d KiB", flood.name, peak-before)
-		}
-		if flood.closed && open != nil {
-			f.t.Errorf("%s: the connection is %v", flood.name, open)
-		}
-		_ = c.nc.(*net.TCPConn).SetLinger(0) // what the server has not read yet is dropped with it
-		c.nc.Close()
-		f.well("/faulty/ok")
-		f.idle("narrow", 3*time.Second)
-	}
-}
 
 // sharedH2 is a client with one HTTP/2 connection for all that it asks.
 func (f *clientTrial) sharedH2() (client *http.Client, dials *atomic.Int64) {

@@ -70,16 +70,27 @@ func TestFault37OnlyMonotonicTime(t *testing.T) {
 func harmless(f *ast.SelectorExpr, call *ast.CallExpr) bool {
 	of, isName := f.X.(*ast.Ident)
 	field, isField := f.X.(*ast.SelectorExpr)
+	between, isCall := f.X.(*ast.CallExpr)
+	switch f.Sel.Name {
+	case "Round": // of a time.Duration
+		if isCall {
+			sub, ok := between.Fun.(*ast.SelectorExpr)
+			return ok && sub.Sel.Name == "Sub"
+		}
+		return isField && field.Sel.Name == "age" || isName && (of.Name == "d" || of.Name == "math")
+	case "Parse", "ParseInLocation", "Date": // of something else
+		if !isName || of.Name != "time" {
+			return true
+		}
+	}
 	switch {
-	case isField && field.Sel.Name == "age" && f.Sel.Name == "Round":
-		return true // a time.Duration
 	case !isName:
 		return false
 	case of.Name == "time":
 		first, literal := call.Args[0].(*ast.BasicLit)
 		return f.Sel.Name == "Unix" && literal && first.Value == "1"
 	}
-	return of.Name == "url" || of.Name == "math"
+	return false
 }
 
 // jumped is now after somebody has set the wall clock: its monotonic part is the

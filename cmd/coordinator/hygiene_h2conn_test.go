@@ -4,7 +4,6 @@ package main_test
 
 import (
 	"bytes"
-	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -172,19 +171,17 @@ func (c *h2conn) take(f http2.Frame) (over bool) {
 	return false
 }
 
-// goneWithin waits for the end of the connection and reads what comes before.
-func (c *h2conn) goneWithin(d time.Duration) error {
-	_ = c.nc.SetReadDeadline(time.Now().Add(d))
-	for {
+// settled reads until the server has acknowledged the settings, and sent its own.
+func (c *h2conn) settled() {
+	c.t.Helper()
+	for theirs, ack := false, false; !theirs || !ack; {
 		f, err := c.fr.ReadFrame()
 		if err != nil {
-			if ne, ok := err.(net.Error); ok && ne.Timeout() {
-				return fmt.Errorf("still open after %v", d)
-			}
-			return nil
+			c.t.Fatalf("no settings: %v", err)
 		}
-		if goAway, ok := f.(*http2.GoAwayFrame); ok && goAway.ErrCode != http2.ErrCodeNo {
-			return nil
+		if s, ok := f.(*http2.SettingsFrame); ok {
+			theirs, ack = theirs || !s.IsAck(), ack || s.IsAck()
 		}
+		c.take(f)
 	}
 }

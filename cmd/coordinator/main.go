@@ -17,21 +17,23 @@ import (
 // grammar is the command line. A command is a struct with its flags and a method
 // Run(*terminal) error, in a file of its own.
 type grammar struct {
-	Run     runCommand     `cmd:"" help:"Serve."`
-	Check   checkCommand   `cmd:"" help:"Check the configuration and show what is in effect."`
-	Demo    demoCommand    `cmd:"" help:"Show it all: simulated legacy services, a coordinator, faults, load, a verdict."`
-	Status  statusCommand  `cmd:"" help:"Show how the supervisor and its bulkheads are."`
-	Restart restartCommand `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
-	Drain   drainCommand   `cmd:"" help:"Let a bulkhead finish its work and take no more."`
-	Resume  resumeCommand  `cmd:"" help:"Let a bulkhead take work again."`
-	Resize  resizeCommand  `cmd:"" help:"Change how many workers and requests a bulkhead has."`
-	Breaker breakerCommand `cmd:"" help:"Say who decides for a bulkhead: its breaker or you."`
-	Forgive forgiveCommand `cmd:"" help:"Let a bulkhead take requests again that it refuses because workers died with them."`
-	Drill   drillCommand   `cmd:"" help:"Cause a fault in a bulkhead that runs, and judge whether the others notice."`
-	Load    loadCommand    `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
-	Reload  reloadCommand  `cmd:"" help:"Have the supervisor read its configuration again."`
-	Upgrade upgradeCommand `cmd:"" help:"Replace the supervisor by a new process of its binary."`
-	Version versionCommand `cmd:"" help:"Show the version of this binary."`
+	Run      runCommand      `cmd:"" help:"Serve."`
+	Check    checkCommand    `cmd:"" help:"Check the configuration and show what is in effect."`
+	Demo     demoCommand     `cmd:"" help:"Show it all: simulated legacy services, a coordinator, faults, load, a verdict."`
+	Status   statusCommand   `cmd:"" help:"Show how the supervisor and its bulkheads are."`
+	Restart  restartCommand  `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
+	Drain    drainCommand    `cmd:"" help:"Let a bulkhead finish its work and take no more."`
+	Resume   resumeCommand   `cmd:"" help:"Let a bulkhead take work again."`
+	Resize   resizeCommand   `cmd:"" help:"Change how many workers and requests a bulkhead has."`
+	Breaker  breakerCommand  `cmd:"" help:"Say who decides for a bulkhead: its breaker or you."`
+	Forgive  forgiveCommand  `cmd:"" help:"Let a bulkhead take requests again that it refuses because workers died with them."`
+	Drill    drillCommand    `cmd:"" help:"Cause a fault in a bulkhead that runs, and judge whether the others notice."`
+	Snapshot snapshotCommand `cmd:"" help:"Make or refresh a bulkhead's backup data from its backend, sanitised; or compare the two."`
+	Load     loadCommand     `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
+	Journal  journalCommand  `cmd:"" help:"Ask what became of requests."`
+	Reload   reloadCommand   `cmd:"" help:"Have the supervisor read its configuration again."`
+	Upgrade  upgradeCommand  `cmd:"" help:"Replace the supervisor by a new process of its binary."`
+	Version  versionCommand  `cmd:"" help:"Show the version of this binary."`
 }
 
 // envFile is the flag of every command that reads the configuration.

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
@@ -81,8 +80,12 @@ func (f *fakeSupervisor) Forgive(ctx context.Context, b, fingerprint string) sup
 	return f.did(ctx, "forgive "+b+" "+fingerprint, supervisor.Report{Action: "forgive", Bulkheads: []string{b}, Did: "1 poison request may be sent again", TookMS: 0.1})
 }
 
-func (f *fakeSupervisor) Drill(ctx context.Context, b string, mode supervisor.DrillMode, length time.Duration) supervisor.Report {
-	return f.did(ctx, fmt.Sprintf("drill %s %s %s", b, mode, length), supervisor.Report{Action: "drill", Bulkheads: []string{b},
+func (f *fakeSupervisor) Drill(ctx context.Context, b string, p supervisor.DrillPlan) supervisor.Report {
+	if p.Mode == supervisor.DrillFallback {
+		return f.did(ctx, fmt.Sprintf("drill %s fallback %s %v %v %v", b, p.For, p.Share, p.Coverage, p.Give), supervisor.Report{Action: "drill",
+			Bulkheads: []string{b}, Did: "fallback for 10.0 s, verdict held", TookMS: 17_300, DrillResult: rehearsalResult()})
+	}
+	return f.did(ctx, fmt.Sprintf("drill %s %s %s", b, p.Mode, p.For), supervisor.Report{Action: "drill", Bulkheads: []string{b},
 		Did: "kill for 10.0 s, verdict held", TookMS: 17_300, DrillResult: drillResult()})
 }
 

@@ -126,6 +126,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.Why != "", "why", printable(b.Why), moods[b.State])
 	add(b.Drill != "", "drill", drillText(b), watch)
 	add(b.Breaker.State != "closed", "breaker", breakerText(b.Breaker, now), moods[b.Breaker.State])
+	add(b.Fallback != nil && b.Fallback.Since != nil, "fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
@@ -158,6 +159,10 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	}
 	add("breaker", fmt.Sprintf("%s; in the window %d calls, %d failed, %d slow", breakerText(b.Breaker, now),
 		b.Breaker.Calls, b.Breaker.Failures, b.Breaker.Slow), moods[b.Breaker.State])
+	if b.Fallback != nil {
+		add("fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
+		add("", fallbackStockText(b.Fallback), calm)
+	}
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)
 	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)

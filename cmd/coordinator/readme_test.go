@@ -100,10 +100,10 @@ func reasonTable(t *testing.T) string {
 	reasons := supervisor.Reasons()
 	slices.SortStableFunc(reasons, func(a, b supervisor.Reason) int { return a.Status() - b.Status() })
 	var b strings.Builder
-	b.WriteString("| reason | status | Proxy-Status error | Retry-After | breaker | meaning |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| reason | status | Proxy-Status error | Retry-After | breaker | fallback | meaning |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range reasons {
-		fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s | %s |\n", r, r.Status(), r.ProxyError(),
-			word(r.Waiting(), "yes"), word(r.CountsAgainstBackend(), "failure"), meaning(t, r))
+		fmt.Fprintf(&b, "| `%s` | %d | %s | %s | %s | %s | %s |\n", r, r.Status(), r.ProxyError(),
+			word(r.Waiting(), "yes"), word(r.CountsAgainstBackend(), "failure"), word(r.AllowsFallback(), "yes"), meaning(t, r))
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func (c *runCommand) Run(t *terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	reserveHeadroom(supervisorHeadroom)
+	defer runtime.KeepAlive(headroom(supervisorHeadroom))
 	log, sink := logs.New(t.stderr, found.LogLevel, found.LogFormat)
 	err = serve(t, found.Supervisor, log, sink, c, from)
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -59,6 +60,12 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	// Go ends a program that writes to a standard error whose reader is gone, unless
+	// somebody listens: a log shipper that dies must not take all bulkheads with it.
+	// To ignore the signal would be to have every child ignore it too.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
+	defer signal.Stop(broken)
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

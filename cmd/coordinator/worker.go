@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"runtime"
 	"strconv"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/demo"
 	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/workers/orders"
 	"commerce.example/coordinator/workers/proxy"
 )
 
@@ -33,30 +35,38 @@ func child(args []string) (exit int, ok bool) {
 	return 0, false
 }
 
+// kinds are the built-in workers, by the name that BULKHEAD_X_WORKER has for them.
+// Each handler is made of the worker's environment, calls its backend through
+// ipc/backend alone, and is an io.Closer.
+var kinds = map[string]func(getenv func(string) string) (http.Handler, error){
+	"proxy":  proxy.FromEnv,
+	"orders": orders.FromEnv,
+}
+
 // work is a worker of a built-in kind.
 func work(kind string) int {
-	switch kind {
-	case "proxy":
-		h, err := proxy.FromEnv(os.Getenv)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "worker proxy:", err)
-			return exitUsage
-		}
-		reserveHeadroom(workerHeadroom)
-		ipc.Server{
-			Handler: h, Version: version(), ReportsStage: true,
-			Drain: func(context.Context) error { return h.(io.Closer).Close() },
-		}.Serve()
-		return exitDone
+	fromEnv, ok := kinds[kind]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "there is no built-in worker %q\n", kind)
+		return exitUsage
 	}
-	fmt.Fprintf(os.Stderr, "there is no built-in worker %q\n", kind)
-	return exitUsage
+	h, err := fromEnv(os.Getenv)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "worker %s: %v\n", kind, err)
+		return exitUsage
+	}
+	defer runtime.KeepAlive(headroom(workerHeadroom))
+	ipc.Server{
+		Handler: h, Version: version(), ReportsStage: true,
+		Drain: func(context.Context) error { return h.(io.Closer).Close() },
+	}.Serve()
+	return exitDone
 }
 
 // builtIn implements supervisor.BuiltIn: the binary that runs, also after the
 // file was replaced by another release.
 func builtIn(kind, bulkhead string, slot int) (path string, args []string, ok bool) {
-	if kind != "proxy" {
+	if kinds[kind] == nil {
 		return "", nil, false
 	}
 	path = "/proc/self/exe"

@@ -83,6 +83,25 @@ func TestQuick(t *testing.T) {
 	}
 }
 
+// Without closed loops the coordinator alone is asked for the rate of the open one.
+func TestOpenLoopFindsItsRate(t *testing.T) {
+	before := prepare(t)
+	var out, progress bytes.Buffer
+	if code := run(t.Context(), []string{"--quick", "--for", "300ms", "--parts", "open"}, &out, &progress); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, &progress)
+	}
+	nothingLeft(t, before)
+	for _, name := range []string{reverseProxyName, coordinatorName} {
+		row := regexp.MustCompile(`(?m)^` + name + ` +(\S+) +(\S+) `).FindStringSubmatch(out.String())
+		if row == nil || row[1] == "0" || row[1] == "-" || row[2] == "-" {
+			t.Errorf("%s: %q in\n%s", name, row, &out)
+		}
+	}
+	if strings.Contains(out.String(), "Closed loop") {
+		t.Errorf("a table that nobody asked for:\n%s", &out)
+	}
+}
+
 // notice calls on when it is told about something.
 type notice struct {
 	sync.Mutex

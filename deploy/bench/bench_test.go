@@ -23,7 +23,6 @@ func TestFlags(t *testing.T) {
 		"--for 1h":               "100ms to 10m",
 		"--systems apache":       "want some of nginx,",
 		"--systems nginx":        "the coordinator among them",
-		"--parts open":           "wants closed",
 		"--sizes 5XiB":           "want a size",
 		"--sizes 99999999999GiB": "want a size",
 		"--stream 0":             "--stream: want a size",

@@ -13,7 +13,7 @@ import (
 // machine says what the figures hold for: the machine, and who took part.
 func (b *bench) machine(ctx context.Context) []string {
 	lines := []string{
-		fmt.Sprintf("%d cores, %s", runtime.NumCPU(), processor()),
+		fmt.Sprintf("%d cores, %s, %s", runtime.NumCPU(), processor(), memoryText()),
 		fmt.Sprintf("%s, %s, %s", time.Now().Format("2006-01-02"), kernel(), runtime.Version()),
 	}
 	said := map[string]bool{}
@@ -34,7 +34,7 @@ func (b *bench) machine(ctx context.Context) []string {
 func (b *bench) version(ctx context.Context, s *system) string {
 	switch s.name {
 	case coordinatorName:
-		return b.ask(ctx, s.name, filepath.Join(b.bin, "coordinator"), "version")
+		return b.ask(ctx, s.name, filepath.Join(b.bin, "coordinator"), "version") + b.revision(ctx)
 	case reverseProxyName:
 		return reverseProxyName + ": httputil.ReverseProxy of " + runtime.Version()
 	case goPluginName:
@@ -51,6 +51,24 @@ func (b *bench) version(ctx context.Context, s *system) string {
 		return goPluginName + ": " + strings.Join(of, ", ")
 	}
 	return b.ask(ctx, s.command, s.version...)
+}
+
+// revision is what was built, where it was built from a clone of the repository.
+func (b *bench) revision(ctx context.Context) string {
+	out, err := output(ctx, 10*time.Second, "", "git", "describe", "--always", "--dirty")
+	if err != nil {
+		return ""
+	}
+	return ", revision " + strings.TrimSpace(string(out))
+}
+
+// memoryText is how much memory the machine has.
+func memoryText() string {
+	n, err := memoryTotal()
+	if err != nil {
+		return "unknown memory"
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 // ask is the first line that a command says about itself, on either output.

@@ -95,8 +95,6 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, errors.New("--idle: want 1 to 10000")
 	case !slices.Contains(o.systems, coordinatorName):
 		return nil, errors.New("--systems: want the coordinator among them, which the others are compared with")
-	case o.has(partOpen) && !o.has(partClosed):
-		return nil, errors.New("--parts: open wants closed, which finds the rate")
 	}
 	return o, nil
 }

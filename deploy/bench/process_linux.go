@@ -115,6 +115,9 @@ func kibField(file, name string) (int64, error) {
 	return 0, fmt.Errorf("%s has no %s", file, name)
 }
 
+// memoryTotal is that of the machine, in bytes.
+func memoryTotal() (int64, error) { return kibField("/proc/meminfo", "MemTotal:") }
+
 // processor is what the CPU calls itself.
 func processor() string {
 	text, _ := os.ReadFile("/proc/cpuinfo")

@@ -24,6 +24,8 @@ func proportional([]int) (int64, error) { return 0, errLinux }
 
 func resident(int) (int64, error) { return 0, errLinux }
 
+func memoryTotal() (int64, error) { return 0, errLinux }
+
 func processor() string { return runtime.GOARCH }
 
 func kernel() string { return runtime.GOOS }

@@ -131,12 +131,12 @@ func (r *report) idleBlock() table {
 func (r *report) routesBlock() table {
 	t := table{
 		title:   fmt.Sprintf("The coordinator, a worker a bulkhead, %s, %s", sizeText(r.sizes[0]), connsText(r.saturated())),
-		columns: []string{"ROUTES", "REQ/S", "CPU µs", "SPREAD", "RATIO", "PROCESSES", "MiB"},
+		columns: []string{"ROUTES", "REQ/S", "CPU µs", "SPREAD", "MORE %", "PROCESSES", "MiB"},
 	}
 	for _, s := range []*system{fewRoutes, manyRoutes} {
 		cpu := point{metric: routesCPU, system: s.name}
 		t.add(s.name, figure(r.summary(point{metric: routesRate, system: s.name}).median), figure(r.summary(cpu).median), spread(r.summary(cpu)),
-			ratio(r.ratio(cpu, cpu.of(fewRoutes.name))), figure(r.summary(point{metric: processCount, system: s.name}).median),
+			figure(r.above(cpu, cpu.of(fewRoutes.name)).median), figure(r.summary(point{metric: processCount, system: s.name}).median),
 			figure(r.summary(point{metric: idleMemory, system: s.name}).median))
 	}
 	return t

@@ -97,3 +97,10 @@ func (r *results) ratio(p, to point) summary {
 	}
 	return summarize(values)
 }
+
+// above is by how many percent p is more than another point, round by round.
+func (r *results) above(p, than point) summary {
+	s := r.ratio(p, than)
+	percent := func(ratio float64) float64 { return (ratio - 1) * 100 }
+	return summary{percent(s.median), percent(s.least), percent(s.most)}
+}

@@ -11,7 +11,7 @@ import (
 // machine or a neighbour favours.
 func (b *bench) round(ctx context.Context, round int) error {
 	order := slices.Concat(b.systems[round%len(b.systems):], b.systems[:round%len(b.systems)])
-	if b.has(partClosed) {
+	if b.has(partClosed) || b.has(partOpen) {
 		if err := b.loads(ctx, round, order); err != nil {
 			return err
 		}
@@ -70,8 +70,14 @@ func (b *bench) loads(ctx context.Context, round int, order []*system) (err erro
 	}
 	for _, size := range b.sizes {
 		for _, conns := range b.conns {
+			if !b.has(partClosed) && conns != b.saturated() {
+				continue
+			}
 			b.say("round %d of %d: closed loop, %s, %s", round+1, b.rounds, sizeText(size), connsText(conns))
 			for _, i := range instances {
+				if !b.has(partClosed) && i.name != coordinatorName { // it is only the rate of the open loop that is looked for
+					continue
+				}
 				if err := b.tolerate(ctx, i.system, b.closed(ctx, round, i, size, conns)); err != nil {
 					return err
 				}
@@ -91,39 +97,51 @@ func (b *bench) loads(ctx context.Context, round int, order []*system) (err erro
 	return nil
 }
 
-// routes compares two coordinators, one after the other, in turns.
-func (b *bench) routes(ctx context.Context, round int) error {
+// turns is how often each of two systems is loaded in a round where their
+// difference is small beside what the machine's speed changes meanwhile.
+const turns = 3
+
+// routes compares two coordinators that both run, in turns.
+func (b *bench) routes(ctx context.Context, round int) (err error) {
 	pair := []*system{fewRoutes, manyRoutes}
 	if round%2 == 1 {
 		slices.Reverse(pair)
 	}
+	path := "/b1" + sizePath(b.sizes[0])
+	var instances []*instance
+	defer func() {
+		for _, i := range slices.Backward(instances) {
+			err = errors.Join(err, i.stop())
+		}
+	}()
 	for _, s := range pair {
 		b.sayDoing(round, "routes", s)
-		if err := b.routed(ctx, round, s); err != nil {
+		i, err := b.start(ctx, s, b.backend, path)
+		if err != nil {
 			return err
 		}
+		instances = append(instances, i)
+		if err := b.memory(ctx, round, i); err != nil {
+			return err
+		}
+	}
+	rates, costs := make([]float64, len(pair)), make([]float64, len(pair))
+	for range turns {
+		for n, i := range instances {
+			cost, report, err := b.cost(ctx, i, i.url+path, b.saturated())
+			if err != nil {
+				return err
+			}
+			b.judge(i.name, "routes", report)
+			rates[n] += report.PerSecond / turns
+			costs[n] += cost / turns
+		}
+	}
+	for n, s := range pair {
+		b.results.set(point{metric: routesRate, system: s.name}, round, rates[n])
+		b.results.set(point{metric: routesCPU, system: s.name}, round, costs[n])
 	}
 	return nil
 }
 
 var fewRoutes, manyRoutes = coordinatorWithRoutes(3, 3), coordinatorWithRoutes(100, 1000)
-
-func (b *bench) routed(ctx context.Context, round int, s *system) (err error) {
-	path := "/b1" + sizePath(b.sizes[0])
-	i, err := b.start(ctx, s, b.backend, path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, i.stop()) }()
-	if err := b.memory(ctx, round, i); err != nil {
-		return err
-	}
-	cost, report, err := b.cost(ctx, i, i.url+path, b.saturated())
-	if err != nil {
-		return err
-	}
-	b.judge(i.name, "routes", report)
-	b.results.set(point{metric: routesRate, system: s.name}, round, report.PerSecond)
-	b.results.set(point{metric: routesCPU, system: s.name}, round, cost)
-	return nil
-}

@@ -41,6 +41,9 @@ func (p *Pool) whyNone() error {
 			return ErrNoWorker
 		}
 	}
+	if len(p.all) == 0 {
+		return ErrNoWorker
+	}
 	return ErrQuarantined
 }
 
@@ -49,6 +52,9 @@ func (l Lease) Worker() *ipc.Worker { return l.member.worker }
 
 // Slot is the number of the worker's slot.
 func (l Lease) Slot() int { return l.member.slot.number }
+
+// Start is which start of its slot the worker is, from 1.
+func (l Lease) Start() uint64 { return l.member.start }
 
 // Release gives the lease back. It must be called once.
 func (l Lease) Release() {

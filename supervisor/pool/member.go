@@ -41,6 +41,7 @@ var (
 type member struct {
 	slot   *slot
 	worker *ipc.Worker
+	start  uint64 // of the slot, from 1
 
 	accused chan struct{} // closed when there is a charge
 	lost    chan struct{} // closed when it is no good any more, or has ended

@@ -13,7 +13,7 @@ import (
 
 // Config of a Pool.
 type Config struct {
-	// Size is the number of slots, at least 1.
+	// Size is the number of slots. One without any leases nothing.
 	Size int
 	// Spec says how to start the worker of a slot. It is asked before each
 	// start; an error is a failed start.
@@ -70,7 +70,7 @@ type Pool struct {
 
 // New makes a pool and begins to start its workers, and returns at once.
 func New(c Config) *Pool {
-	if c.Size < 1 {
+	if c.Size < 0 {
 		panic(fmt.Sprintf("pool: size %d", c.Size))
 	}
 	p := &Pool{

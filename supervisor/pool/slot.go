@@ -28,6 +28,7 @@ type slot struct {
 	abort    context.CancelFunc // of the start under way; nil: none
 	again    bool               // a restart wants another one after it
 	launched chan launch
+	starts   uint64       // that made a worker ready
 	waiting  []chan error // who asked for a restart that is under way
 	recycle  recycle
 }
@@ -196,6 +197,8 @@ func (s *slot) serve(l launch) {
 	p, old, now := s.pool, s.member, time.Now()
 	s.record.ready(now)
 	m := newMember(s, l.worker)
+	s.starts++
+	m.start = s.starts
 	p.mu.Lock()
 	if old != nil {
 		p.withdraw(old)

@@ -4,19 +4,14 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
-)
 
-// hopByHop are the fields that concern one connection (RFC 9110 section 7.6.1),
-// and two that were never standard.
-var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
-	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
+	"commerce.example/coordinator/ipc/target"
+)
 
 // endToEnd is h without its hop-by-hop fields, h itself if it has none. "TE:
 // trailers" is kept, for trailers are passed on; so is an upgrade to WebSocket.
 func endToEnd(h http.Header) http.Header {
-	if !isHopByHop(h) {
+	if !target.HasHopByHop(h) {
 		return h
 	}
 	websocket := upgradesToWebSocket(h)
@@ -25,7 +20,7 @@ func endToEnd(h http.Header) http.Header {
 	for name, values := range h {
 		out[name] = values
 	}
-	strip(out)
+	target.StripHopByHop(out)
 	if websocket {
 		out["Connection"] = []string{"Upgrade"}
 		out["Upgrade"] = []string{"websocket"}
@@ -34,27 +29,6 @@ func endToEnd(h http.Header) http.Header {
 		out["Te"] = []string{"trailers"}
 	}
 	return out
-}
-
-func isHopByHop(h http.Header) bool {
-	for _, name := range hopByHop {
-		if _, found := h[name]; found {
-			return true
-		}
-	}
-	return false
-}
-
-// strip deletes the hop-by-hop fields and those that Connection names.
-func strip(h http.Header) {
-	for _, list := range h["Connection"] {
-		for item := range strings.SplitSeq(list, ",") {
-			delete(h, textproto.CanonicalMIMEHeaderKey(textproto.TrimString(item)))
-		}
-	}
-	for _, name := range hopByHop {
-		delete(h, name)
-	}
 }
 
 func upgradesToWebSocket(h http.Header) bool {
@@ -77,7 +51,7 @@ func lists(values []string, word string) bool {
 // copyFields moves the backend's fields to dst. A Content-Type that the backend
 // did not send must not be guessed by the server.
 func copyFields(dst, src http.Header) {
-	strip(src)
+	target.StripHopByHop(src)
 	for name, values := range src {
 		dst[name] = values
 	}

@@ -6,12 +6,12 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
-	"net/url"
 	"strings"
 	"sync"
 
 	"commerce.example/coordinator/ipc/backend"
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/ipc/target"
 )
 
 // failer is a ResponseWriter that takes the error of an exchange. After the head
@@ -25,16 +25,10 @@ type relayer interface {
 	io.ReaderFrom
 }
 
-type handler struct {
-	transport    *backend.Transport
-	base         *url.URL
-	basePath     string // without a slash at its end
-	strip        string // without a slash at its end
-	preserveHost bool
-}
+type handler struct{ backend *target.Target }
 
 // Close ends the connections to the backend.
-func (h *handler) Close() error { return h.transport.Close() }
+func (h *handler) Close() error { return h.backend.Close() }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
@@ -43,7 +37,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// every server has to be asked for that.
 		_ = control.EnableFullDuplex()
 	}
-	resp, err := h.transport.RoundTrip(h.outgoing(w, r))
+	resp, err := h.backend.RoundTrip(h.outgoing(w, r))
 	if err != nil {
 		fail(w, err)
 		return
@@ -78,13 +72,7 @@ func (h *handler) outgoing(w http.ResponseWriter, r *http.Request) *http.Request
 			},
 		})
 	}
-	out := r.WithContext(ctx)
-	out.URL = &url.URL{Scheme: h.base.Scheme, Host: h.base.Host, Opaque: h.target(r)}
-	out.RequestURI = ""
-	out.Close = false
-	if !h.preserveHost {
-		out.Host = h.base.Host
-	}
+	out := h.backend.Request(ctx, r, h.target(r))
 	out.Header = endToEnd(r.Header)
 	switch {
 	case r.ContentLength == 0:
@@ -114,12 +102,7 @@ func (h *handler) target(r *http.Request) string {
 		}
 	}
 	path, query, asked := strings.Cut(target, "?")
-	if rest, ok := strings.CutPrefix(path, h.strip); ok && (rest == "" || rest[0] == '/') {
-		path = rest
-	}
-	if path = h.basePath + path; path == "" {
-		path = "/"
-	}
+	path = h.backend.At(h.backend.Strip(path))
 	if asked {
 		return path + "?" + query
 	}
@@ -168,7 +151,7 @@ func relay(control *http.ResponseController, w http.ResponseWriter, body io.Read
 // one.
 func inform(w http.ResponseWriter, code int, fields http.Header) {
 	h := w.Header()
-	strip(fields)
+	target.StripHopByHop(fields)
 	for name, values := range fields {
 		h[name] = values
 	}

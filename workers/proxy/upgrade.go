@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/ipc/target"
 )
 
 // switchProtocols passes a 101 on and then everything, both ways, until both
@@ -49,7 +50,7 @@ func switchProtocols(control *http.ResponseController, w http.ResponseWriter, re
 // writeSwitch writes the head of a 101: the server has no part in it any more.
 func writeSwitch(w *bufio.Writer, resp *http.Response) error {
 	protocol := resp.Header["Upgrade"]
-	strip(resp.Header)
+	target.StripHopByHop(resp.Header)
 	resp.Header["Connection"] = []string{"Upgrade"}
 	resp.Header["Upgrade"] = protocol
 	if _, err := io.WriteString(w, "HTTP/1.1 101 Switching Protocols\r\n"); err != nil {

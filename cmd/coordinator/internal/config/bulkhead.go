@@ -53,6 +53,11 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		BreakerStatus: b.BreakerStatus,
 		CORSOrigins:   b.CORSOrigins,
 		RawPath:       b.Path == "raw",
+		Fallback:      s.fallback(b),
+		Journal:       journalOf(b),
+	}
+	if c.Fallback.Always {
+		c.Workers = 0
 	}
 	s.checkBulkhead(c)
 	return c

@@ -10,10 +10,17 @@ import (
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/workers/orders"
 )
 
 // builtIn are the kinds of workers that need no binary of their own.
-var builtIn = []string{"proxy"}
+var builtIn = []string{"proxy", "orders"}
+
+// BuiltIn are the kinds of workers that the binary must have.
+func BuiltIn() []string { return slices.Clone(builtIn) }
+
+// ordersAdapter is a variable of the orders worker.
+const ordersAdapter = "ORDERS_ADAPTER"
 
 // maxRuntimeDir leaves room below it for a generation's folder and a socket's
 // name within maxSocketPath, in bytes. Darwin's own $TMPDIR takes it up to 65.
@@ -46,6 +53,7 @@ func (s *scope) checkGlobal(g *global) {
 		s.warn("CONNS_PER_CLIENT", "has no effect: it is above COORDINATOR_CONNS=%d", g.Conns)
 	}
 	s.checkFrontLimits(g)
+	s.checkJournalSize(g)
 }
 
 // checkFrontLimits refuses what would shut out ordinary clients, and what would
@@ -86,7 +94,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	if len(c.Routes) == 0 && s.fine("ROUTES") {
 		s.fail("ROUTES", "want [METHOD ][HOST]/PREFIX, comma-separated, such as /api/orders/")
 	}
-	s.checkWorker(c.Worker)
+	s.checkWorker(c.Worker, c.Fallback.Always)
 	s.checkStripPrefix(c)
 	if s.fine("QUEUE", "LIMIT", "QUEUE_TIMEOUT", "TIMEOUT") && c.Queue > 0 && c.QueueTimeout > c.Timeout {
 		s.fail("QUEUE_TIMEOUT", "is above %sTIMEOUT=%s, which includes the wait; want at most that", s.prefix, s.effective("TIMEOUT").value)
@@ -97,6 +105,8 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	if s.fine("SLOW_LOG", "TIMEOUT") && c.SlowLog > c.Timeout {
 		s.warn("SLOW_LOG", "has no effect: %sTIMEOUT=%s comes first", s.prefix, s.effective("TIMEOUT").value)
 	}
+	s.checkFallback(c.Fallback)
+	s.checkJournal(c.Journal)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}
@@ -160,7 +170,8 @@ func canOpenOnHang(b breaker.Settings, limit int, timeout time.Duration) bool {
 	return waves >= int64(needed)
 }
 
-func (s *scope) checkWorker(w supervisor.WorkerConfig) {
+// checkWorker checks what workers are started with; always says that none are.
+func (s *scope) checkWorker(w supervisor.WorkerConfig, always bool) {
 	if s.fine("WORKER") {
 		switch {
 		case isPath(w.Kind):
@@ -172,8 +183,11 @@ func (s *scope) checkWorker(w supervisor.WorkerConfig) {
 				strings.Join(builtIn, ", "), DidYouMean(Nearest(w.Kind, builtIn)))
 		}
 	}
-	if w.Kind == "proxy" && w.Backend == "" && s.fine("BACKEND") {
-		s.fail("BACKEND", "the proxy worker needs it; want an http or https URL, such as http://127.0.0.1:8000")
+	if slices.Contains(builtIn, w.Kind) && w.Backend == "" && !always && s.fine("BACKEND") {
+		s.fail("BACKEND", "the %s worker needs it; want an http or https URL, such as http://127.0.0.1:8000", w.Kind)
+	}
+	if adapter := w.Env[ordersAdapter]; adapter != "" && w.Kind == "orders" && !slices.Contains(orders.Adapters(), adapter) {
+		s.fail(envPrefix+ordersAdapter, "want the shape of the orders backend: one of %s", strings.Join(orders.Adapters(), ", "))
 	}
 	s.checkPair("BACKEND_CERT", w.BackendCert, "BACKEND_KEY", w.BackendKey)
 	if w.BackendCA != "" && s.fine("BACKEND_CA") {

@@ -95,6 +95,7 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 	s.derive("STATE_DIR", state.path, state.via)
 	s.derive("ADMIN_SOCKET", socket.path, socket.via)
 	s.checkGlobal(g)
+	s.stateDir = absolute(cmp.Or(g.StateDir, state.path))
 	return supervisor.Config{
 		Listen:         g.Listen,
 		TLSCert:        absolute(g.TLSCert),
@@ -102,13 +103,16 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 		AdminListen:    string(g.AdminListen),
 		AdminSocket:    absolute(cmp.Or(string(g.AdminSocket), socket.path)),
 		AdminToken:     string(g.AdminToken),
-		StateDir:       absolute(cmp.Or(g.StateDir, state.path)),
+		StateDir:       s.stateDir,
 		RuntimeDir:     absolute(runtime.path),
 		TrustedProxies: g.TrustedProxies.prefixes,
 		DrainTimeout:   time.Duration(g.DrainTimeout),
 		DrainDelay:     time.Duration(g.DrainDelay),
 		Conns:          int(g.Conns),
 		ConnsPerClient: int(g.ConnsPerClient),
+		Journal: supervisor.JournalConfig{
+			SegmentBytes: int64(g.JournalSegment), SegmentAge: time.Duration(g.JournalSegmentAge), TotalBytes: int64(g.JournalTotal),
+		},
 		FrontLimits: supervisor.FrontLimits{
 			HeaderTimeout:    time.Duration(g.HeaderTimeout),
 			KeepAliveTimeout: time.Duration(g.KeepAliveTimeout),

@@ -17,6 +17,8 @@ import (
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/journal"
 )
 
 // good is an environment without a mistake; tests change one thing of it.
@@ -92,6 +94,7 @@ func TestDefaults(t *testing.T) {
 		DrainTimeout: 30 * time.Second,
 		Conns:        20000,
 		FrontLimits:  supervisor.FrontLimits{MinBodyRate: 240}.WithDefaults(),
+		Journal:      supervisor.JournalConfig{SegmentBytes: 16 << 20, SegmentAge: time.Hour, TotalBytes: 1 << 30},
 		Bulkheads: []supervisor.BulkheadConfig{{
 			Name:   "orders",
 			Routes: []supervisor.Route{{Prefix: "/api/orders/"}},
@@ -114,6 +117,12 @@ func TestDefaults(t *testing.T) {
 			},
 			BreakerMode:   breaker.Auto,
 			BreakerStatus: []int{500, 502, 503, 504},
+			Fallback: supervisor.FallbackConfig{
+				Stale:     stale.Settings{Bytes: 64 << 20, MaxAge: 10 * time.Minute},
+				BackupDir: "/home/op/.local/state/coordinator/backup/orders", BackupMaxAge: 30 * 24 * time.Hour,
+				MaxShare: 1,
+			},
+			Journal: supervisor.RecordConfig{Scope: supervisor.JournalUnsafe, Sync: journal.Process},
 		}},
 	}
 	if !reflect.DeepEqual(c.Supervisor, want) {

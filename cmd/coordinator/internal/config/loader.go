@@ -20,6 +20,7 @@ type loader struct {
 	envKeys   map[string][]string // their ENV_FOO and ENV_FOO_FILE by bulkhead, in alphabetical order
 	bad       map[string]bool     // variables with an error: nothing is concluded from their values
 	derived   map[string]setting
+	stateDir  string
 	errors    Errors
 	warnings  Errors
 }

@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"commerce.example/coordinator/supervisor/fallback"
+	"commerce.example/coordinator/supervisor/fallback/stale"
 )
 
 // The types of values. Each UnmarshalText fails with what is accepted, and with
@@ -315,13 +318,32 @@ func network(word string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// A fallback is the answer given in the backend's place.
-type fallback string
+// fallbackKinds are the answers given in the backend's place, in the order to try
+// them.
+type fallbackKinds []fallback.Kind
 
-func (f *fallback) UnmarshalText(text []byte) error {
-	if string(text) != none {
-		return errors.New("want none: this version has no fallback")
-	}
-	*f = none
-	return nil
+func (f *fallbackKinds) UnmarshalText(text []byte) error {
+	*f = nil
+	return each(text, func(word string) error {
+		kind := fallback.Kind(word)
+		if !slices.Contains(fallback.Kinds(), kind) {
+			return fmt.Errorf("%q is none; want none, or stale, backup or both", word)
+		}
+		*f = append(*f, kind)
+		return nil
+	})
+}
+
+// credentials are what tells the users of a backend apart.
+type credentials struct{ list []stale.Credential }
+
+func (c *credentials) UnmarshalText(text []byte) error {
+	c.list = nil
+	return each(text, func(word string) error {
+		credential, err := stale.ParseCredential(word)
+		if err == nil {
+			c.list = append(c.list, credential)
+		}
+		return err
+	})
 }

@@ -38,6 +38,10 @@ type global struct {
 	MaxFieldBytes    size      `env:"MAX_FIELD_BYTES" envDefault:"64KiB" doc:"their names and values, with four bytes around each; more: 431"`
 	MaxTargetBytes   size      `env:"MAX_TARGET_BYTES" envDefault:"16KiB" doc:"path and query of a request; more: 414"`
 
+	JournalSegment    size `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
+	JournalSegmentAge span `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
+	JournalTotal      size `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
+
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
 }
@@ -46,7 +50,7 @@ type global struct {
 // another variable.
 type bulkhead struct {
 	Routes      routes  `env:"ROUTES" unset:"required" doc:"/api/orders/, GET shop.example/api/v2/orders: method and host optional, longest prefix wins"`
-	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind, or path of a worker binary"`
+	Worker      string  `env:"WORKER" envDefault:"proxy" doc:"built-in kind (proxy, orders), or path of a worker binary"`
 	Backend     backend `env:"BACKEND" doc:"URL the worker calls; its path is put before the request's"`
 	StripPrefix string  `env:"STRIP_PREFIX" doc:"taken off the path first"`
 	HostHeader  string  `env:"HOST_HEADER" envDefault:"backend" oneof:"backend,preserve" doc:"the Host that the backend sees"`
@@ -89,9 +93,25 @@ type bulkhead struct {
 
 	Path        string     `env:"PATH" envDefault:"strict" oneof:"strict,raw" doc:"raw: dot segments, //, %2f, %5c pass, on routes that own their whole prefix"`
 	CORSOrigins webOrigins `env:"CORS_ORIGINS" envDefault:"none" doc:"origins that may read the answers the coordinator itself makes"`
-	Fallback    fallback   `env:"FALLBACK" envDefault:"none" doc:"answer given in the backend's place; none in this version"`
-	Owner       string     `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
-	Runbook     string     `env:"RUNBOOK" doc:"where to look; shown in the same places"`
+
+	Fallback           fallbackKinds `env:"FALLBACK" envDefault:"none" doc:"answers given in the backend's place: none, or stale, backup in the order to try them"`
+	FallbackMode       string        `env:"FALLBACK_MODE" envDefault:"on-failure" oneof:"on-failure,always" doc:"always: from backup data alone, without a backend or workers, for development"`
+	FallbackMaxShare   ratio         `env:"FALLBACK_MAX_SHARE" envDefault:"1.0" doc:"share of a minute's requests above which metrics and log raise an alert; answers go on"`
+	FallbackMaxFor     spanOrOff     `env:"FALLBACK_MAX_FOR" envDefault:"off" doc:"how long fallbacks may be given before they do"`
+	StaleBytes         size          `env:"STALE_BYTES" envDefault:"64MiB" doc:"memory for earlier answers of the backend"`
+	StaleMaxAge        span          `env:"STALE_MAX_AGE" envDefault:"10m" doc:"how old one may be"`
+	StalePerCredential credentials   `env:"STALE_PER_CREDENTIAL" envDefault:"none" doc:"what tells users apart: Authorization, Cookie, Cookie:NAME for one cookie; without it no answer to a request with credentials is kept"`
+	StaleOn            statuses      `env:"STALE_ON" envDefault:"none" doc:"answers of the backend that a fallback replaces; others only if the earlier one says stale-if-error"`
+	BackupDir          string        `env:"BACKUP_DIR" unset:"STATE_DIR/backup/X" doc:"folder of the prepared answers, one file each"`
+	BackupMaxAge       spanOrOff     `env:"BACKUP_MAX_AGE" envDefault:"720h" doc:"age of a prepared answer that check warns of"`
+
+	Journal        string        `env:"JOURNAL" envDefault:"unsafe" oneof:"off,unsafe,all,failures" doc:"requests that are recorded: unsafe: those that may do work, before they are sent; all: reads too; failures: what was not done, afterwards"`
+	JournalSync    string        `env:"JOURNAL_SYNC" envDefault:"process" oneof:"process,always" doc:"what a record survives before its request is sent: the death of the process, or of the machine"`
+	JournalHeaders journalFields `env:"JOURNAL_HEADERS" envDefault:"none" doc:"header fields that are recorded, such as User-Agent; never those that hold secrets"`
+	JournalQuery   string        `env:"JOURNAL_QUERY" envDefault:"off" oneof:"off,on" doc:"on: queries are recorded, which may hold secrets"`
+
+	Owner   string `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
+	Runbook string `env:"RUNBOOK" doc:"where to look; shown in the same places"`
 }
 
 // A Variable is what there is to know of one variable before it is set.

@@ -1,7 +1,8 @@
-// Package demo has the legacy services that the coordinator is shown, drilled and
-// measured against: orders, catalog and payments. Each speaks real HTTP with
-// realistic data and latency, runs as a process of its own, and fails on command
-// in the ways that legacy services do.
+// Package demo has the services that the coordinator is shown, drilled and measured
+// against: the legacy ones, orders, catalog and payments; a vendor that could take
+// the place of orders; and the order history page, which shows either. Each speaks
+// real HTTP with realistic data and latency, runs as a process of its own, and fails
+// on command in the ways that services do.
 //
 // # Two listeners
 //
@@ -47,10 +48,13 @@ const (
 	Orders   Kind = "orders"   // order history: GET /api/v2/orders/
 	Catalog  Kind = "catalog"  // products: GET /api/catalog/, cacheable
 	Payments Kind = "payments" // POST /api/payments/, with a ledger of what was done
+
+	OrdersVendor Kind = "orders-vendor" // the same orders in another shape: GET /v3/purchases
+	Page         Kind = "page"          // the order history page: GET /order-history/
 )
 
 // Kinds are all kinds.
-func Kinds() []Kind { return []Kind{Orders, Catalog, Payments} }
+func Kinds() []Kind { return []Kind{Orders, Catalog, Payments, OrdersVendor, Page} }
 
 // Options are the settings of a service. The zero value is a service that behaves.
 type Options struct {
@@ -64,7 +68,8 @@ type Options struct {
 	// The data is the same for every seed.
 	Seed uint64
 	// Latency is the median time to answer: 0 is 15 ms for orders, 5 ms for
-	// catalog and 25 ms for payments; negative is none.
+	// catalog, 25 ms for payments, 10 ms for the vendor and 1 ms for the page;
+	// negative is none.
 	Latency time.Duration
 	// Spread is the sigma of the log-normal latency; 0 is 0.4, of which one answer
 	// in a hundred takes 2.5 times the median. Negative is none.
@@ -133,6 +138,10 @@ func newService(kind Kind) (service, time.Duration, error) {
 		return newCatalog(), 5 * time.Millisecond, nil
 	case Payments:
 		return newPayments(), 25 * time.Millisecond, nil
+	case OrdersVendor:
+		return newPurchases(), 10 * time.Millisecond, nil
+	case Page:
+		return historyPage{}, time.Millisecond, nil
 	}
 	return nil, 0, fmt.Errorf("demo: no service %q; there are %v", kind, Kinds())
 }

@@ -3,9 +3,12 @@ package demo
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -86,26 +89,29 @@ type orders struct {
 	byNum  map[string]json.RawMessage
 }
 
-// newOrders makes the same orders every time.
+// orderHistory is all orders, newest first: the same every time.
+func orderHistory() iter.Seq[order] {
+	draw := rand.New(rand.NewPCG(2016, 4))
+	placed := time.Date(2016, 4, 1, 9, 0, 0, 0, time.UTC)
+	made := make([]order, orderCount)
+	for i := range made {
+		placed = placed.Add(time.Duration(draw.ExpFloat64() * float64(25*time.Hour))).Truncate(time.Second)
+		made[orderCount-1-i] = newOrder(draw, i, placed)
+	}
+	return slices.Values(made)
+}
+
 func newOrders() *orders {
 	s := &orders{
 		all:    make([]json.RawMessage, 0, orderCount),
 		byUser: make(map[string][]json.RawMessage, orderUsers),
 		byNum:  make(map[string]json.RawMessage, orderCount),
 	}
-	draw := rand.New(rand.NewPCG(2016, 4))
-	placed := time.Date(2016, 4, 1, 9, 0, 0, 0, time.UTC)
-	for i := range orderCount {
-		placed = placed.Add(time.Duration(draw.ExpFloat64() * float64(25*time.Hour))).Truncate(time.Second)
-		o := newOrder(draw, i, placed)
+	for o := range orderHistory() {
 		text := json.RawMessage(marshal(o))
 		s.all = append(s.all, text)
 		s.byUser[o.User.Username] = append(s.byUser[o.User.Username], text)
 		s.byNum[o.Number] = text
-	}
-	slices.Reverse(s.all)
-	for _, history := range s.byUser {
-		slices.Reverse(history)
 	}
 	return s
 }
@@ -124,7 +130,11 @@ func (s *orders) answer(r *http.Request, _ []byte) reply {
 	}
 	list := s.all
 	if r.URL.Query().Has("username") {
-		list = s.byUser[r.URL.Query().Get("username")]
+		username := r.URL.Query().Get("username")
+		if !mayRead(r, username) {
+			return ordersReply(refusal(http.StatusForbidden, "You do not have permission to perform this action."))
+		}
+		list = s.byUser[username]
 	}
 	return ordersReply(pageReply(r, list, pageSizes{usual: 20, most: 100}))
 }
@@ -244,3 +254,12 @@ func newProduct(n int, title string, verified bool, placed time.Time) *orderProd
 }
 
 func money(cents int) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
+
+// cents is the amount that money has written.
+func cents(amount string) int {
+	n, err := strconv.Atoi(strings.Replace(amount, ".", "", 1))
+	if err != nil {
+		panic(err) // of our own making
+	}
+	return n
+}

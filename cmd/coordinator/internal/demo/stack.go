@@ -40,6 +40,8 @@ type StackOptions struct {
 	// Notable is told about warnings and errors in the coordinator's log, from
 	// another goroutine; nil: nobody is.
 	Notable func(line string)
+	// Kinds are the services to start, with the bulkheads that need them; nil is all.
+	Kinds []Kind
 	// Services are the settings of the services, apart from their addresses.
 	Services map[Kind]Options
 }
@@ -50,6 +52,7 @@ const (
 	adminPort    = "127.0.0.1:9901"
 	linkName     = "coordinator"
 	envFileName  = "coordinator.env"
+	stateName    = "state"
 	logFileName  = "coordinator.log"
 	restartAfter = time.Second     // of a coordinator: as a service manager would
 	repairAfter  = 5 * time.Second // of a service: long enough to see what its end does
@@ -78,7 +81,11 @@ func StartStack(ctx context.Context, o StackOptions) (_ *Stack, err error) {
 	if s.AdminListen, err = s.address(o.AdminListen, adminPort); err != nil {
 		return nil, err
 	}
-	for _, kind := range Kinds() {
+	kinds := o.Kinds
+	if kinds == nil {
+		kinds = Kinds()
+	}
+	for _, kind := range kinds {
 		options := o.Services[kind]
 		options.Control = controlAt(s.Dir, kind)
 		if s.Services[kind], err = Start(ctx, o.Exe, kind, options); err != nil {
@@ -87,6 +94,9 @@ func StartStack(ctx context.Context, o StackOptions) (_ *Stack, err error) {
 		}
 	}
 	if err = os.WriteFile(s.EnvFile, []byte(s.envFile()), 0o600); err != nil {
+		return nil, err
+	}
+	if err = s.prepare(); err != nil {
 		return nil, err
 	}
 	// A short name for this program, also when it is a temporary one of "go run".
@@ -183,17 +193,28 @@ func (s *Stack) Keep(ctx context.Context, say func(string)) error {
 // awaitDeath waits until a process has ended: a service of that kind, or the
 // coordinator if it is "".
 func (s *Stack) awaitDeath(ctx context.Context) (kind Kind, ok bool) {
+	// What is not there never ends: a nil channel.
+	exited := func(kind Kind) <-chan struct{} {
+		if service := s.Services[kind]; service != nil {
+			return service.Exited()
+		}
+		return nil
+	}
 	select {
 	case <-ctx.Done():
 		return "", false
 	case <-s.coordinator.exited:
 		return "", true
-	case <-s.Services[Orders].Exited():
+	case <-exited(Orders):
 		return Orders, true
-	case <-s.Services[Catalog].Exited():
+	case <-exited(Catalog):
 		return Catalog, true
-	case <-s.Services[Payments].Exited():
+	case <-exited(Payments):
 		return Payments, true
+	case <-exited(OrdersVendor):
+		return OrdersVendor, true
+	case <-exited(Page):
+		return Page, true
 	}
 }
 

@@ -75,7 +75,9 @@ func (s *Sink) run(log hclog.Logger) {
 	var said uint64
 	var at time.Time
 	for line := range s.queue {
-		_, _ = s.w.Write(line) // nowhere to say so
+		if _, err := s.w.Write(line); err != nil {
+			s.dropped.Add(1) // nowhere to say so but in the metric
+		}
 		lost := s.dropped.Load()
 		if now := time.Now(); lost > said && len(s.queue) < lines/2 && now.Sub(at) >= told {
 			log.Warn("log lines dropped", "lines", lost-said)

@@ -80,13 +80,17 @@ type Account struct {
 	Seconds      float64   `json:"seconds"`
 }
 
+// Cast are the services of the story. It is played on a stack of these alone: what
+// else runs on the machine would only blur the percentiles.
+func Cast() []demo.Kind { return []demo.Kind{demo.Orders, demo.Catalog, demo.Payments} }
+
 // A Phase is a part of the story.
 type Phase struct {
 	Name      string    `json:"name"`
 	What      string    `json:"what"` // one sentence: what is done to whom
 	From      float64   `json:"from_seconds"`
 	To        float64   `json:"to_seconds"`
-	Bulkheads []Figures `json:"bulkheads"` // as demo.Kinds has them
+	Bulkheads []Figures `json:"bulkheads"` // as Cast has them
 	Late      Lateness  `json:"machine"`
 }
 

@@ -45,7 +45,7 @@ type traffic struct {
 
 func startTraffic(ctx context.Context, url string, rate float64) (*traffic, error) {
 	t := &traffic{generators: map[demo.Kind]*load.Generator{}}
-	for i, kind := range demo.Kinds() {
+	for i, kind := range Cast() {
 		g, err := load.Start(ctx, load.Options{
 			Target: target(kind, url), Rate: rate, Poisson: true, Seed: uint64(i) + 1, For: longest, Conns: conns,
 		})
@@ -61,7 +61,7 @@ func startTraffic(ctx context.Context, url string, rate float64) (*traffic, erro
 
 // target is what the users of a service ask for.
 func target(kind demo.Kind, url string) load.Target {
-	at := url + demo.Route(kind)
+	at := url + demo.Route(string(kind))
 	switch kind {
 	case demo.Orders:
 		return load.Target{Name: string(kind), URL: at + "?page=1&page_size=5&username=" + demo.Username(7)}
@@ -109,7 +109,7 @@ func (t *traffic) settle(ctx context.Context, name string) error {
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	for _, kind := range demo.Kinds() {
+	for _, kind := range Cast() {
 		for {
 			r := phase(t.generators[kind], name)
 			if r.Sent == r.Done+r.TransportErrors()+r.Canceled {
@@ -128,7 +128,7 @@ func (t *traffic) settle(ctx context.Context, name string) error {
 // figures fills in what the callers saw in that phase.
 func (t *traffic) figures(p *Phase) {
 	p.Bulkheads = nil
-	for _, kind := range demo.Kinds() {
+	for _, kind := range Cast() {
 		r := phase(t.generators[kind], p.Name)
 		p.From, p.To = r.From.Seconds(), r.To.Seconds()
 		p.Bulkheads = append(p.Bulkheads, figuresOf(string(kind), r))

@@ -113,7 +113,7 @@ func (j *judge) baseline() {
 	if late > worseBy {
 		j.doubt(late, false, RuleBaseline, "how long requests usually take could not be measured")
 	}
-	for _, kind := range demo.Kinds() {
+	for _, kind := range Cast() {
 		switch f := first.of(string(kind)); {
 		case f.Requests == 0:
 			j.find(RuleBaseline, "%s had no request before the incident: there is nothing to compare with", kind)

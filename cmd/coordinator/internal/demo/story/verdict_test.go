@@ -26,7 +26,7 @@ func good() *play {
 	}}
 	for _, name := range []string{story.Baseline, story.Hang, story.Open, story.Killed, story.Repair, story.Recovered} {
 		phase := story.Phase{Name: name}
-		for _, kind := range demo.Kinds() {
+		for _, kind := range story.Cast() {
 			phase.Bulkheads = append(phase.Bulkheads, figures(string(kind), 1200, 10*time.Millisecond))
 		}
 		p.phases = append(p.phases, phase)
@@ -52,7 +52,7 @@ func (p *play) phase(name string) *story.Phase {
 }
 
 func (p *play) figures(name string, kind demo.Kind) *story.Figures {
-	return &p.phase(name).Bulkheads[slices.Index(demo.Kinds(), kind)]
+	return &p.phase(name).Bulkheads[slices.Index(story.Cast(), kind)]
 }
 
 func (p *play) fail(name string, kind demo.Kind, n int, reason string) {

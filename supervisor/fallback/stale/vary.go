@@ -1,0 +1,70 @@
+package stale
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Bounds of what Vary may ask for. Beyond them an answer is not kept.
+const (
+	maxVariants    = 8       // of one URL and one identity; the oldest goes
+	maxVaryFields  = 16      // that are compared
+	maxVariantSize = 2 << 10 // bytes of their values
+)
+
+// varies reads Vary (RFC 9110 section 12.5.5): the request fields by which the
+// variants of a URL differ, in canonical form and one order, without those that
+// the identity covers. It reports false for what cannot be kept.
+func varies(lines []string, set *Settings) ([]string, bool) {
+	var names []string
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = trimOWS(name); name == "" {
+				continue
+			}
+			if !isToken(name) || name == "*" {
+				return nil, false
+			}
+			if name = http.CanonicalHeaderKey(name); !set.lists(name) {
+				names = append(names, strings.Clone(name))
+			}
+			if len(names) > maxVaryFields {
+				return nil, false
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), true
+}
+
+// appendVariant writes what h says in the fields names: two requests select the
+// same answer if they write the same (RFC 9111 section 4.1). Lines of one field
+// are combined, white space around them does not count, and a field that is
+// absent differs from an empty one. No value can contain the bytes 0 and 1.
+func appendVariant(b []byte, h http.Header, names []string) []byte {
+	for _, name := range names {
+		values, ok := h[name]
+		if !ok || len(values) == 0 {
+			b = append(b, 0)
+			continue
+		}
+		for i, v := range values {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, trimOWS(v)...)
+		}
+		b = append(b, 1)
+	}
+	return b
+}
+
+// selects reports whether an answer that varies by names is for h.
+func selects(h http.Header, names []string, variant string) bool {
+	if len(names) == 0 {
+		return true
+	}
+	var space [256]byte
+	return string(appendVariant(space[:0], h, names)) == variant
+}

@@ -1,0 +1,60 @@
+// Package journal keeps, on disk, what became of each request that matters: an
+// intent before it leaves for a worker, a close when its outcome is known. From
+// it the question "did it ever reach you" is answered after any crash.
+//
+// # What is on disk
+//
+// A folder of segments, journal-SEQ-START.jsonl, mode 0600. A segment is JSON
+// lines; the last member of each is a CRC-32C of all bytes before it, so that jq
+// and log shippers read them and no damaged line is taken for a record. Records
+// of requests are of kind intent and close. A close repeats all that the intent
+// said: one line is enough for the story, and the loss of one costs no other.
+// The rest are marks of the coordinator itself: start and stop of a run, continue
+// at the head of each further segment, alive when nothing else happened for ten
+// seconds, dropped and unavailable for what is missing, scope for what is
+// recorded at all. From the marks the reader knows when the journal is complete.
+//
+// Clients choose request ids, and repeat them. A record is therefore known by its
+// entry, RUN.NUMBER, which no two requests share; a run is one Open.
+//
+// # Who writes
+//
+// A segment is written by the one Journal that made it, which holds its lock by a
+// descriptor for as long as it writes, and never by anyone after. So during an
+// upgrade, when two processes write for a while, each has segments of its own; the
+// reader merges them by entry; and a lock that is free is the proof that the
+// writer is gone.
+//
+// One goroutine does all writing. Callers add lines to a batch, and wait for its
+// commit when the line is an intent: one write(2), and with Always one
+// fdatasync(2), serves all that came while the one before was under way (group
+// commit). A disk that hangs keeps that goroutine, and callers only for
+// Options.Patience.
+//
+// # What a failed write means
+//
+// The kernel may mark pages clean that it failed to write, and report the next
+// fsync as a success. So a segment whose write or fsync failed is abandoned: never
+// written and never synced again. The next one begins with every intent that is
+// still open, and its head says how many bytes of the abandoned one count; what
+// stands beyond is repeated in the new one, and the reader passes over it. Only when
+// the new one fails too is the journal unavailable: Begin refuses, and a new
+// segment is tried after a while. Closes wait in memory, one an entry, so they are
+// not lost.
+//
+// # After a crash
+//
+// Open closes what runs that are dead left open (by: recovery). An intent is
+// written before the request leaves for the worker, so alone it proves that the
+// request may have been sent, and nothing more: sent_unknown. What could prove
+// never_sent is the stage board, on which a worker notes that it is about to send
+// before it does. It is anonymous memory today and dies with the supervisor; kept
+// in a file, named in the intent, and fenced by whoever recovers, it would be
+// evidence, for which Options.Prove is the place. Recovery is idempotent, and only
+// writes down what the reader concludes anyway.
+//
+// # Reading
+//
+// A Reader works on the folder alone, beside running writers or on a copy, with
+// bounded memory, one segment after the other.
+package journal
