@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -27,6 +28,7 @@ type Bulkhead struct {
 	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
 	stats     *bulkheadStats
 	journal   *journaling
+	keyring   *keyring
 	watch     watchlist
 	failures  failures
 	usage     usage
@@ -44,13 +46,15 @@ type Bulkhead struct {
 type settings struct {
 	BulkheadConfig
 	cors   *CORS
-	failed map[int]bool // BREAKER_STATUS
-	backed *fallbacks   // nil: FALLBACK=none
+	failed map[int]bool       // BREAKER_STATUS
+	backed *fallbacks         // nil: FALLBACK=none
+	keys   *idempotency.Store // nil: IDEMPOTENCY=off
 }
 
-// newSettings are those of c, after the ones that it replaces; nil: none.
-func newSettings(c BulkheadConfig, before *settings) *settings {
-	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool)}
+// newSettings are those of c with these keys, after the ones that it replaces; nil:
+// none.
+func newSettings(c BulkheadConfig, before *settings, keys *idempotency.Store) *settings {
+	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool), keys: keys}
 	s.backed = newFallbacks(c.Fallback, before)
 	for _, status := range c.BreakerStatus {
 		s.failed[status] = true
@@ -58,7 +62,7 @@ func newSettings(c BulkheadConfig, before *settings) *settings {
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
+func newBulkhead(c BulkheadConfig, j *journaling, k *keyring, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(c.Limit, c.Queue),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -67,10 +71,12 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 		poison:   newPoison(now),
 		stats:    stats,
 		journal:  j,
+		keyring:  k,
 	}
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
-	b.settings.Store(newSettings(c, nil))
+	keys, _ := k.store(c.Idempotency, nil) // which only fails after others
+	b.settings.Store(newSettings(c, nil, keys))
 	return b
 }
 
@@ -87,6 +93,8 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.ContentLength > c.set.MaxBody:
 		c.refuse(ReasonBodyTooLarge)
+		return
+	case c.set.keys != nil && c.ruled():
 		return
 	case b.poison.refuses(r, c.begun):
 		c.refuse(ReasonPoisonRequest)

@@ -21,6 +21,13 @@ func (c *call) intend() error {
 	if !c.set.Journal.Scope.intends(c.r.Method) {
 		return nil
 	}
+	if c.keyed.claim != nil {
+		if err := c.bulkhead.keyring.enter(); err != nil {
+			c.w.Header()["Connection"] = connectionClose // to the successor
+			return err
+		}
+		defer c.bulkhead.keyring.leave()
+	}
 	r := c.facts()
 	r.Attempts = []journal.Attempt{c.attempt()}
 	r.RetrySafe = IdempotentMethod(c.r.Method)
@@ -72,7 +79,7 @@ func (c *call) facts() *journal.Record {
 	r := &journal.Record{
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Method: c.r.Method, Path: c.r.URL.EscapedPath(), Arrived: c.begun,
 		Client:  c.bulkhead.journal.client(c.r.Header["X-Real-Ip"], c.begun),
-		Headers: set.Headers.Of(c.r.Header), Sync: set.Sync,
+		Headers: set.Headers.Of(c.r.Header), Sync: set.Sync, IdempotencyDigest: c.keyed.digest,
 	}
 	if !c.admitted.IsZero() {
 		r.QueueUS = c.admitted.Sub(c.begun).Microseconds()
@@ -91,6 +98,9 @@ func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 		r.Attempts = append(r.Attempts, c.lastAttempt(now))
 	}
 	r.Outcome, r.Reason, r.Status, r.Fallback = string(outcome), string(c.reason), c.told, string(c.stoodIn)
+	if c.keyed.replayed {
+		r.Fallback = replayed
+	}
 	r.RetrySafe = IdempotentMethod(c.r.Method)
 	if c.reason != "" {
 		r.RetrySafe = RetrySafe(c.reason, outcome, c.r.Method)

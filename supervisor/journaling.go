@@ -85,8 +85,20 @@ type journaling struct {
 }
 
 func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
-	dir := filepath.Join(stateDir, "journal")
+	dir := JournalDir(stateDir)
 	return &journaling{dir: dir, log: log, metrics: m, clients: journal.NewClients(dir)}
+}
+
+// JournalDir is the folder of the journal below a state directory.
+func JournalDir(stateDir string) string { return filepath.Join(stateDir, "journal") }
+
+// run is the id of this supervisor's entries; empty: it has none.
+func (j *journaling) run() string {
+	opened := j.opened.Load()
+	if opened == nil {
+		return ""
+	}
+	return opened.Run()
 }
 
 // open begins to record as c says, if any bulkhead of it is recorded. It does

@@ -64,6 +64,7 @@ type Supervisor struct {
 	memory     atomic.Pointer[memory] // nil: no worker has a limit
 	evidence   *evidence
 	journal    *journaling
+	keys       *keyring
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
@@ -105,6 +106,7 @@ func New(o Options) (*Supervisor, error) {
 	s.config.Store(&o.Config)
 	s.evidence = newEvidence(o.Config.StateDir, o.Log)
 	s.journal = newJournaling(o.Config.StateDir, s.metrics, o.Log)
+	s.keys = newKeyring(o.Config.StateDir, o.Log)
 	s.front.ids = NewRequestIDs()
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
@@ -167,6 +169,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer s.journal.close()
+	if err := s.keys.open(config.Bulkheads); err != nil {
+		return err
+	}
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
@@ -183,7 +188,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	defer s.admin.close()
 
 	defer s.evidence.close() // when pools and watch have ended
+	begun := time.Now()
 	s.startBulkheads(config)
+	s.restoreKeys() // while the workers start
 	stopWatch := s.startWatch()
 	defer stopWatch()
 	s.awaitWorkers(ctx)
@@ -192,6 +199,8 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 			s.giveUp()
 			return err
 		}
+		s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.run()) // what the old one has sent since; from now on it sends none
+		defer s.followKeys(begun)()
 		s.admin.serve()
 	}
 	served := s.serve()
@@ -247,7 +256,7 @@ func (s *Supervisor) giveUp() {
 // start makes a bulkhead and begins to start its workers.
 func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	now := time.Now()
-	b := newBulkhead(c, s.journal, newBulkheadStats(s.metrics, c.Name, now), now)
+	b := newBulkhead(c, s.journal, s.keys, newBulkheadStats(s.metrics, c.Name, now), now)
 	b.pool.Store(s.newPool(b, c))
 	return b
 }

@@ -213,7 +213,7 @@ func TestRestore(t *testing.T) {
 		{"kept", "sent_unknown", 20 * time.Second, ""},
 		{"kept", "refused", 10 * time.Second, "known sent_unknown"},
 	} {
-		if err := s.Restore(digestOf(t, c.key), c.outcome, now.Add(-c.age), now); err != nil {
+		if err := s.Restore(digestOf(t, c.key), c.outcome, 0, now.Add(-c.age), now); err != nil {
 			t.Fatal(err)
 		}
 		if c.want != "" {
@@ -227,10 +227,36 @@ func TestRestore(t *testing.T) {
 	expect(t, s, post("ahead", ""), now.Add(time.Minute-1), "known done")
 	expect(t, s, post("ahead", ""), now.Add(time.Minute), "first")
 	for _, bad := range []string{"", "k", strings.Repeat("g", 32), strings.Repeat("a", 34)} {
-		if err := s.Restore(bad, "done", now, now); err == nil {
+		if err := s.Restore(bad, "done", 0, now, now); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
+}
+
+// An answer that said that nothing was done leaves the key free, after a start too.
+func TestRestoreUndone(t *testing.T) {
+	s := newStore(idempotency.Settings{})
+	for key, c := range map[string]struct {
+		status int
+		want   string
+	}{"denied": {401, "first"}, "failed": {500, "known done"}, "unanswered": {0, "known done"}} {
+		if err := s.Restore(digestOf(t, key), "done", c.status, start, start); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, s, post(key, ""), start, c.want)
+	}
+}
+
+// Who cannot say which keys there were takes none that it does not know.
+func TestBlind(t *testing.T) {
+	s := newStore(idempotency.Settings{MaxAge: time.Minute})
+	answered(t, s, post("k", ""), "one", start)
+	s.Blind(start.Add(time.Second))
+	expect(t, s, post("k", ""), start.Add(time.Second), "repeat one")
+	if ruling := s.Begin(post("new", ""), start.Add(31*time.Second)); ruling.Verdict != idempotency.Full || ruling.RetryAfter != 30*time.Second {
+		t.Errorf("%+v", ruling)
+	}
+	expect(t, s, post("new", ""), start.Add(61*time.Second), "first")
 }
 
 // A key that lives is not overruled by the journal of a generation before.
@@ -239,7 +265,7 @@ func TestRestoreBesideTheLiving(t *testing.T) {
 	answered(t, s, post("k", ""), "one", start)
 	c := first(t, s, post("k2", ""), start)
 	for _, key := range []string{"k", "k2"} {
-		if err := s.Restore(digestOf(t, key), "sent_unknown", start.Add(time.Second), start.Add(time.Second)); err != nil {
+		if err := s.Restore(digestOf(t, key), "sent_unknown", 0, start.Add(time.Second), start.Add(time.Second)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -253,7 +279,7 @@ func TestRestoreBeyondKeys(t *testing.T) {
 	s := newStore(idempotency.Settings{Keys: 2, MaxAge: time.Minute})
 	errs := 0
 	for i, age := range []time.Duration{50, 40, 20, 30} {
-		if s.Restore(digestOf(t, fmt.Sprint("k", i)), "done", start.Add(-age*time.Second), start) != nil {
+		if s.Restore(digestOf(t, fmt.Sprint("k", i)), "done", 0, start.Add(-age*time.Second), start) != nil {
 			errs++
 		}
 	}
@@ -270,7 +296,7 @@ func TestRestoreBeyondKeys(t *testing.T) {
 func TestRestoreOrder(t *testing.T) {
 	s := newStore(idempotency.Settings{MaxAge: time.Minute})
 	for i, age := range []time.Duration{30, 10, 50, 20, 40} {
-		if err := s.Restore(digestOf(t, fmt.Sprint("k", i)), "done", start.Add(-age*time.Second), start); err != nil {
+		if err := s.Restore(digestOf(t, fmt.Sprint("k", i)), "done", 0, start.Add(-age*time.Second), start); err != nil {
 			t.Fatal(err)
 		}
 	}

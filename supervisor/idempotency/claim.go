@@ -15,6 +15,7 @@ import (
 type Claim struct {
 	store  *Store
 	entry  *entry // nil: it is done
+	over   *entry // what entry was
 	before *past  // the request with the key before this one; nil: there was none
 	sent   *body  // nil: nothing is known of the body
 	length int64  // of the request's body, or -1
@@ -160,7 +161,7 @@ func (c *Claim) Done(outcome string, now time.Time) {
 		sent = c.sent.seen()
 	}
 	e, s := c.entry, c.store
-	c.entry, c.answer = nil, nil
+	c.entry, c.over, c.answer = nil, e, nil
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,6 +186,17 @@ func (c *Claim) Done(outcome string, now time.Time) {
 	}
 	e.at = now
 	s.line.push(e)
+}
+
+// Delivered says of a claim that was done as undelivered that its client has the
+// answer after all. It is done as soon as the answer is whole, so that a repeat need
+// not wait for a client that takes it slowly.
+func (c *Claim) Delivered() {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	if c.over != nil && c.over.outcome == outcomeUndelivered {
+		c.over.outcome = outcomeDone
+	}
 }
 
 // wholeAnswer is the answer as it is kept, and what it costs; nil unless it came

@@ -52,7 +52,9 @@
 //     repeat it reads the body, which the caller bounds in size and time.
 //   - First: give Claim.Body to the worker in the place of the request's body, put
 //     Ruling.Digest into the journal's intent, and call Claim.Done at the end of the
-//     call, always (deferred), with its outcome. From Begin on the key is taken.
+//     call, always (deferred), with its outcome; as undelivered already when the
+//     answer is whole, and then Delivered if that comes true. From Begin on the key is
+//     taken.
 //   - Claim.Record when the head of the answer has come, Write with each piece as
 //     it comes, before it goes to the client.
 //   - A client that leaves does not end an exchange whose request may have reached
@@ -67,7 +69,8 @@
 //   - At start, before the first request: Restore for each entry of the journal
 //     that ended within MaxAge, and for each that is open, as sent_unknown and of
 //     now, for it may have been sent after its intent. While an earlier generation
-//     still drains, also for what that one still begins.
+//     still drains, it must not begin any more. Where the journal cannot be read:
+//     Blind.
 //
 // # Bounds
 //

@@ -60,6 +60,13 @@ func (s *Store) noRoom(now time.Time) time.Duration {
 	return max(time.Second, s.settings.MaxAge-now.Sub(s.line.oldest.at))
 }
 
+// forgot has keys refused for as long as one that ended then is missing.
+func (s *Store) forgot(at time.Time) {
+	if end := at.Add(s.settings.MaxAge); end.After(s.blind) {
+		s.blind = end
+	}
+}
+
 func (s *Store) add(d digest) *entry {
 	e := &entry{digest: d, era: (*s.eras.Load())[0]}
 	e.era.keys++

@@ -199,7 +199,7 @@ func (w *world) restart() {
 			outcome, at = "sent_unknown", w.now
 		}
 		// No room is no fault of the store's: it then refuses what it does not know.
-		_ = w.store.Restore(in.digest, outcome, at, w.now)
+		_ = w.store.Restore(in.digest, outcome, 0, at, w.now)
 	}
 }
 

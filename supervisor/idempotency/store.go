@@ -172,16 +172,17 @@ func (s *Store) rule(r *http.Request, eras *[]*era, names []digest, head digest,
 	return ruling, &compare, true
 }
 
-// Restore remembers a key of the journal: its digest, how its request ended, and
-// when, by the wall clock. One that was refused or never_sent is free, and is not
-// remembered; any word that is unknown here counts as sent_unknown. The order does
-// not matter; of two requests with one key the later counts. Keys that the Store
-// knows itself stay as they are.
+// Restore remembers a key of the journal: its digest, how its request ended, with
+// what status (0: none is known), and when, by the wall clock. One that was refused
+// or never_sent, or whose status is one of Undone, is free, and is not remembered;
+// any word that is unknown here counts as sent_unknown. The order does not matter;
+// of two requests with one key the later counts. Keys that the Store knows itself
+// stay as they are.
 //
 // An error says that the digest is none, or that there is no room. In the second
 // case Begin refuses all keys that it does not know until the one that was not
 // remembered has expired.
-func (s *Store) Restore(name, outcome string, at, now time.Time) error {
+func (s *Store) Restore(name, outcome string, status int, at, now time.Time) error {
 	d, ok := parseDigest(name)
 	if !ok {
 		return fmt.Errorf("%q is not the digest of a key", name)
@@ -189,7 +190,7 @@ func (s *Store) Restore(name, outcome string, at, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at = now.Add(-max(0, now.Sub(at))) // a clock that was set back makes nothing older
-	if harmless(outcome) || now.Sub(at) >= s.settings.MaxAge {
+	if harmless(outcome) || slices.Contains(s.settings.Undone, status) || now.Sub(at) >= s.settings.MaxAge {
 		return nil
 	}
 	if e := s.keys[d]; e != nil {
@@ -199,9 +200,7 @@ func (s *Store) Restore(name, outcome string, at, now time.Time) error {
 		s.forget(e)
 	}
 	if len(s.keys) >= s.settings.Keys {
-		if end := at.Add(s.settings.MaxAge); end.After(s.blind) {
-			s.blind = end
-		}
+		s.forgot(at)
 		return fmt.Errorf("no room for more than %d keys", s.settings.Keys)
 	}
 	e := s.add(d)
@@ -212,6 +211,22 @@ func (s *Store) Restore(name, outcome string, at, now time.Time) error {
 	}
 	s.line.insert(e, older)
 	return nil
+}
+
+// Settings are those in effect, without anything left open. Nobody writes to their
+// lists.
+func (s *Store) Settings() Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settings
+}
+
+// Blind says that keys may be missing whose requests ended until now: all that the
+// Store does not know are refused until they would have expired.
+func (s *Store) Blind(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgot(now)
 }
 
 // Stats may be called at any time.

@@ -46,6 +46,25 @@ func TestRepeatGetsTheFirstAnswer(t *testing.T) {
 	expect(t, s, post("k2", "pay"), start, "first")
 }
 
+// A client that takes its answer slowly does not keep a repeat waiting.
+func TestDelivered(t *testing.T) {
+	s := newStore(idempotency.Settings{})
+	for key, c := range map[string]struct{ outcome, want string }{
+		"slow": {"undelivered", "known done"}, "cut": {"partial", "known partial"}, "denied": {"undelivered", "first"},
+	} {
+		claim := first(t, s, post(key, "b"), start)
+		if key == "denied" {
+			claim.Record(401, nil)
+		}
+		claim.Done(c.outcome, start)
+		if key == "slow" {
+			expect(t, s, post(key, "b"), start, "known undelivered")
+		}
+		claim.Delivered()
+		expect(t, s, post(key, "b"), start, c.want)
+	}
+}
+
 // How a first request ends, and what a repeat gets then.
 func TestOutcomes(t *testing.T) {
 	for _, c := range []struct {

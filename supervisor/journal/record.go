@@ -69,7 +69,8 @@ type Record struct {
 	Outcome  string    `json:"outcome,omitempty"`  // only of a close
 	Reason   string    `json:"reason,omitempty"`
 	Status   int       `json:"status,omitempty"` // what the client was told; 0: nothing
-	// Fallback is what stood in for the answer (stale, backup); "": nothing did.
+	// Fallback is what stood in for an answer (stale, backup), or that it was the
+	// first one to its idempotency key (replay); "": neither.
 	Fallback string `json:"fallback,omitempty"`
 	BytesIn  int64  `json:"bytes_in,omitempty"`
 	BytesOut int64  `json:"bytes_out,omitempty"`
