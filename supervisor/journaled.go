@@ -98,11 +98,13 @@ func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 		r.Attempts = append(r.Attempts, c.lastAttempt(now))
 	}
 	r.Outcome, r.Reason, r.Status, r.Fallback = string(outcome), string(c.reason), c.told, string(c.stoodIn)
-	if c.keyed.replayed {
-		r.Fallback = replayed
-	}
 	r.RetrySafe = IdempotentMethod(c.r.Method)
-	if c.reason != "" {
+	switch {
+	case c.keyed.replayed:
+		r.Fallback, r.RetrySafe = journal.FallbackReplay, true
+	case c.keyed.known != "":
+		r.RetrySafe = RetrySafe(c.reason, c.keyed.known, c.r.Method)
+	case c.reason != "":
 		r.RetrySafe = RetrySafe(c.reason, outcome, c.r.Method)
 	}
 	r.TookUS, r.BytesOut = now.Sub(c.begun).Microseconds(), c.moved.Load()

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,6 +18,7 @@ type keyed struct {
 	ended    bool               // claim is done
 	alone    bool               // the client is gone, and the answer is read for a repeat
 	replayed bool               // it was given the first answer
+	known    Outcome            // of the first, and all that it was told; "": it was not
 }
 
 // ruled answers a request whose key is none or not free, and reports whether it did.
@@ -48,8 +48,8 @@ func (c *call) ruled() bool {
 	case idempotency.InProgress:
 		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: OutcomeRefused, RetryAfter: c.bulkhead.stats.meanHeld()})
 	case idempotency.Known:
-		outcome := Outcome(ruling.Outcome)
-		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: outcome, Detail: known(outcome), RetryAfter: -1})
+		c.keyed.known = Outcome(ruling.Outcome)
+		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: c.keyed.known, Detail: knownDetail(c.keyed.known), RetryAfter: -1})
 	case idempotency.Mismatch:
 		c.refuse(ReasonIdempotencyMismatch)
 	case idempotency.Malformed:
@@ -80,25 +80,21 @@ func (c *call) turnAway(reason Reason, detail string) {
 	c.explain(Problem{Reason: reason, Outcome: OutcomeRefused, Detail: detail})
 }
 
-// known is what a repeat is told of a first request whose answer is not held. The
-// outcome of the problem is the first one's: it is the work that is asked about.
-func known(first Outcome) string {
-	what := map[Outcome]string{
-		OutcomeSentUnknown: "was sent, and no answer to it was seen: its work may have been done",
-		OutcomePartial:     "was answered in part: its work may have been done",
-	}[first]
-	if what == "" {
-		what = "was answered in full, and the answer is not held any more: its work has been done"
+// knownDetail is what a repeat is told of a first request whose answer is not held.
+// The outcome of the problem is the first one's: it is the work that is asked about.
+func knownDetail(first Outcome) string {
+	what := "was answered in full, and the answer is not held any more: its work has been done"
+	switch first {
+	case OutcomeSentUnknown:
+		what = "was sent, and no answer to it was seen: its work may have been done"
+	case OutcomePartial:
+		what = "was answered in part: its work may have been done"
 	}
-	return fmt.Sprintf("The first request with this idempotency key %s. It is not sent again.", what)
+	return "The first request with this idempotency key " + what + ". It is not sent again."
 }
 
-// replayed stands in the journal for an answer that was given again, and its field
-// for clients.
-const (
-	replayed       = "replay"
-	replayedHeader = "Idempotency-Replayed"
-)
+// replayedHeader marks an answer that was given again.
+const replayedHeader = "Idempotency-Replayed"
 
 var replayedTrue = []string{"true"}
 

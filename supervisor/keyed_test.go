@@ -108,8 +108,8 @@ func problemOf(body string) (p struct {
 const key = "Idempotency-Key"
 
 func TestRepeatIsNotSent(t *testing.T) {
-	l := newTill(t, true)
-	r := start(t, []supervisor.BulkheadConfig{paying()})
+	l, state := newTill(t, true), t.TempDir()
+	r := start(t, []supervisor.BulkheadConfig{paying()}, keep(state))
 	post := func(body string, fields ...string) (*http.Response, string) {
 		return r.do("POST", l.target(""), strings.NewReader(body), fields...)
 	}
@@ -124,6 +124,9 @@ func TestRepeatIsNotSent(t *testing.T) {
 			again.Trailer.Get("X-Sum") != "5" || again.Header.Get("X-Request-Id") != fmt.Sprint("again-", i) {
 			t.Errorf("%v %q, was %q", again, is, was)
 		}
+	}
+	if s := stories(t, state, "again-0")[0]; s.Outcome != "refused" || s.Fallback != "replay" || s.Status != 201 || !s.RetrySafe {
+		t.Errorf("%+v", s)
 	}
 	for _, c := range []struct {
 		body, reason string
@@ -235,12 +238,16 @@ func TestAnswerIsReadWithoutItsClient(t *testing.T) {
 // An answer that is too long to be kept is not waited for, and its outcome is known.
 func TestRepeatOfWhatIsNotKept(t *testing.T) {
 	l := newTill(t, true)
-	r := start(t, []supervisor.BulkheadConfig{paying(func(c *supervisor.BulkheadConfig) { c.Idempotency.MaxAnswer = 1 << 10 })})
+	state := t.TempDir()
+	r := start(t, []supervisor.BulkheadConfig{paying(func(c *supervisor.BulkheadConfig) { c.Idempotency.MaxAnswer = 1 << 10 })}, keep(state))
 	if resp, _ := r.do("POST", l.target("&n=4096"), nil, key, "k"); resp.StatusCode != 201 {
 		t.Fatal(resp.Status)
 	}
-	resp, body := r.do("POST", l.target("&n=4096"), nil, key, "k")
+	resp, body := r.do("POST", l.target("&n=4096"), nil, key, "k", "X-Request-Id", "again")
 	p := problemOf(body)
+	if s := stories(t, state, "again")[0]; s.Outcome != "refused" || s.RetrySafe || s.IdempotencyDigest == "" {
+		t.Errorf("%+v", s)
+	}
 	if resp.StatusCode != 409 || p.Outcome != "done" || p.RetrySafe || !strings.Contains(p.Detail, "has been done") ||
 		resp.Header.Get("Retry-After") != "" || !strings.Contains(resp.Header.Get("Proxy-Status"), "outcome=done") {
 		t.Errorf("%d %s %v", resp.StatusCode, body, resp.Header)

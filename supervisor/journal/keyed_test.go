@@ -3,6 +3,7 @@ package journal_test
 import (
 	"context"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,25 @@ func TestKeyed(t *testing.T) {
 	}
 	for s, err := range journal.NewReader(t.TempDir()+"/none").Keyed(context.Background(), time.Time{}) {
 		t.Errorf("%v %v", s, err)
+	}
+}
+
+func TestAdviceOnRepeats(t *testing.T) {
+	for _, c := range []struct {
+		record journal.Record
+		safe   bool
+		why    string
+	}{
+		{journal.Record{Fallback: journal.FallbackReplay, RetrySafe: true}, true, "the same answer again"},
+		{journal.Record{Reason: journal.ReasonConflict}, false, "may have been done"},
+		{journal.Record{Reason: journal.ReasonConflict, RetrySafe: true}, true, "never left"}, // the first was in progress
+		{journal.Record{Reason: "poison_request"}, false, "workers died"},
+	} {
+		c.record.Outcome = journal.OutcomeRefused
+		safe, why := (&journal.Story{Record: c.record, State: journal.Closed}).RetryAdvice()
+		if safe != c.safe || !strings.Contains(why, c.why) {
+			t.Errorf("%+v: %v, %s", c.record, safe, why)
+		}
 	}
 }
 

@@ -32,6 +32,13 @@ const (
 	ReasonClientGone  = "client_gone"
 )
 
+// What this package gives advice about besides: what Record.Fallback says of a
+// repeat that was given the first answer, and the reason of one that could not be.
+const (
+	FallbackReplay = "replay"
+	ReasonConflict = "idempotency_conflict"
+)
+
 // ByRecovery is Record.By of a close that the caller never gave.
 const ByRecovery = "recovery"
 
