@@ -36,8 +36,8 @@ func keyedPayments(t *testing.T, more ...string) (*demo.Service, []string) {
 // paymentText is a request over the wire; fields are whole lines.
 func paymentText(key, order, fields string) string {
 	body := `{"order":"` + order + `","amount":"12.50","currency":"EUR"}`
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/json\r\nIdempotency-Key: %s\r\n%sContent-Length: %d\r\n\r\n%s",
-		paymentsPath, key, fields, len(body), body)
+	return fmt.Sprintf("POST %s?key=%s HTTP/1.1\r\nHost: shop.example\r\nContent-Type: application/json\r\nIdempotency-Key: %s\r\n%sContent-Length: %d\r\n\r\n%s",
+		paymentsPath, key, key, fields, len(body), body) // its own target: a worker's death with one makes no other suspect
 }
 
 // reply is what there is to know of an answer.
@@ -367,7 +367,7 @@ func TestIdempotencyAfterWorkersDie(t *testing.T) {
 			select {
 			case <-stop:
 				return
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(150 * time.Millisecond):
 			}
 			st, err := s.tryStatus()
 			if err != nil {
@@ -387,7 +387,7 @@ func TestIdempotencyAfterWorkersDie(t *testing.T) {
 		if first := s.insist(key, key); first.status == 201 {
 			return
 		}
-		if again := s.pay(key, key, ""); again.status != 409 || again.safe {
+		if again := s.pay(key, key, ""); (again.status != 409 || again.safe) && again.reason != "poison_request" {
 			t.Errorf("%s: %+v", key, again)
 		}
 		known.Add(1)
