@@ -60,6 +60,7 @@ type call struct {
 
 	completed time.Time // when the answer had arrived to its last byte
 	journaled journaled
+	keyed     keyed
 
 	sent      stale.Mark       // when it was
 	recording *stale.Recording // of the answer, to stand in later; nil: it will not
@@ -77,10 +78,13 @@ type call struct {
 	ownPace  atomic.Bool  // see hasOwnPace
 	writing  atomic.Int64 // bytes that wait for the client to read; 0: none do
 	moved    atomic.Int64 // bytes of the answer so far
+	wanted   atomic.Bool  // the answer is of use without the client: for a repeat
+	unheard  atomic.Int64 // bytes of the answer that came when the client was gone
 	pace     pace
 	seen     int64 // moved plus uploaded, when the watch last saw progress
 	seenAt   time.Time
 	overAt   time.Time // when it was first seen over and its client not reading; zero: not yet
+	leftAt   time.Time // when its client was first seen gone, and its answer wanted; zero: not yet
 
 	mu         sync.Mutex
 	exchange   *ipc.Call   // the attempt under way; nil: none
@@ -88,6 +92,7 @@ type call struct {
 	holderSlot int
 	upgraded   net.Conn // the client's, once it left HTTP
 	cause      error    // why the watch ended it
+	tooSlow    bool     // the watch gave up its client alone
 }
 
 func (b *Bulkhead) begin(w http.ResponseWriter, r *http.Request) *call {
@@ -385,7 +390,7 @@ func (c *call) reasonOf(err error) Reason {
 		return ReasonQuarantined
 	case errors.Is(err, pool.ErrNoWorker):
 		return ReasonNoWorker
-	case errors.Is(err, pool.ErrStopped):
+	case errors.Is(err, pool.ErrStopped), errors.Is(err, errNotOurTurn):
 		return ReasonDraining
 	case outOfDescriptors(err):
 		return ReasonNoWorker
@@ -431,6 +436,12 @@ func clientFault(r *http.Request, e *exchange.Error) Reason {
 // problem answers in the backend's place. An answer that has begun cannot be
 // taken back: it is cut, so that nobody takes it for whole.
 func (c *call) problem(reason Reason, outcome Outcome) {
+	c.explain(Problem{Reason: reason, Outcome: outcome, RetryAfter: c.retryAfter(reason)})
+}
+
+// explain is problem with what there is to say of p more than its reason.
+func (c *call) explain(p Problem) {
+	reason := p.Reason
 	c.reason, c.status = reason, reason.Status()
 	if c.written || reason == ReasonClientGone {
 		c.abort = true
@@ -445,10 +456,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		c.status, c.told = http.StatusNoContent, http.StatusNoContent
 		return
 	}
-	p := Problem{
-		Reason: reason, Outcome: outcome, RetryAfter: c.retryAfter(reason),
-		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
-	}
+	p.RequestID, p.Bulkhead, p.Owner, p.Runbook = requestID(c.r), c.set.Name, c.set.Owner, c.set.Runbook
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
 	c.told = c.status
 	p.ServeHTTP(c.w, c.r)

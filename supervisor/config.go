@@ -68,6 +68,7 @@ type BulkheadConfig struct {
 	RawPath     bool // BULKHEAD_X_PATH=raw: dot segments, //, %2f, %5c pass
 	Fallback    FallbackConfig
 	Journal     RecordConfig
+	Idempotency IdempotencyConfig
 }
 
 // FallbackConfig is what a bulkhead may answer in its backend's place. The zero

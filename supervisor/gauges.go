@@ -21,6 +21,7 @@ type gauges struct {
 	workerDescriptors, workerMemoryLimit     *prometheus.Desc
 	info                                     *prometheus.Desc
 	fallback                                 fallbackGauges
+	keys                                     keyGauges
 }
 
 func newGauges(bulkheads func() []*Bulkhead) *gauges {
@@ -46,6 +47,7 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 		workerMemoryLimit:  desc("coordinator_worker_memory_limit_bytes", "Memory that each worker may have: hard, it is killed, and soft, it is recycled.", "kind"),
 		info:               desc("coordinator_bulkhead_info", "1, with what identifies the bulkhead.", "owner", "runbook", "worker", "version"),
 		fallback:           newFallbackGauges(desc),
+		keys:               newKeyGauges(desc),
 	}
 }
 
@@ -54,7 +56,7 @@ func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range append([]*prometheus.Desc{
 		g.inFlight, g.limit, g.queueDepth, g.queueOldest, g.queueLimit, g.queueTimeout, g.upgrades, g.upgradeLimit, g.breakerState, g.breakerTransitions,
 		g.workers, g.workerCPU, g.workerMemory, g.workerDescriptors, g.workerMemoryLimit, g.info,
-	}, g.fallback.all()...) {
+	}, append(g.fallback.all(), g.keys.all()...)...) {
 		ch <- d
 	}
 }
@@ -114,5 +116,6 @@ func (g *gauges) collect(ch chan<- prometheus.Metric, b *Bulkhead, now time.Time
 		}
 	}
 	g.fallback.collect(b, set.backed, now, gauge, count)
+	g.keys.collect(set.keys, gauge, count)
 	gauge(g.info, 1, set.Owner, set.Runbook, set.Worker.Kind, version)
 }

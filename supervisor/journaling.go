@@ -98,8 +98,20 @@ type journaling struct {
 }
 
 func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
-	dir := filepath.Join(stateDir, "journal")
+	dir := JournalDir(stateDir)
 	return &journaling{dir: dir, log: log, metrics: m, clients: journal.NewClients(dir)}
+}
+
+// JournalDir is the folder of the journal below a state directory.
+func JournalDir(stateDir string) string { return filepath.Join(stateDir, "journal") }
+
+// runs are the ids of this supervisor's entries.
+func (j *journaling) runs() []string {
+	var ids []string
+	for _, o := range j.opened() {
+		ids = append(ids, o.Run())
+	}
+	return ids
 }
 
 func (j *journaling) of(s journal.Sync) *atomic.Pointer[journal.Journal] {
@@ -272,12 +284,9 @@ func (j *journaling) status() *JournalStatus {
 	if !known {
 		return nil
 	}
-	status := &JournalStatus{
+	return &JournalStatus{
+		Runs:      j.runs(),
 		Available: s.Available, Unavailable: unavailable, Open: s.Open, Intents: s.Intents, Closes: s.Closes, Refused: s.Refused,
 		Dropped: s.Dropped, Abandoned: s.Abandoned, Segments: s.Segments, StoredBytes: s.Stored,
 	}
-	for _, o := range j.opened() {
-		status.Runs = append(status.Runs, o.Run())
-	}
-	return status
 }

@@ -11,6 +11,7 @@ import (
 
 	"commerce.example/coordinator/supervisor/accesslog"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/pool"
 	"commerce.example/coordinator/supervisor/tracing"
 )
@@ -30,6 +31,7 @@ type metrics struct {
 	slow            *prometheus.CounterVec
 	fallback        *prometheus.CounterVec
 	notKept         *prometheus.CounterVec
+	idempotency     *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
@@ -54,6 +56,7 @@ func newMetrics() *metrics {
 		slow:            counter("coordinator_slow_requests_total", "Requests that were older than SLOW_LOG and had no answer yet.", "bulkhead"),
 		fallback:        counter("coordinator_fallback_total", "Answers that were given in the backend's place, by where they came from.", "bulkhead", "kind"),
 		notKept:         counter("coordinator_fallback_not_kept_total", "Answers to safe requests that will not stand in later, by why.", "bulkhead", "why"),
+		idempotency:     counter("coordinator_idempotency_total", "Unsafe requests to bulkheads that take idempotency keys, by what became of the key.", "bulkhead", "verdict"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
@@ -66,7 +69,7 @@ func newMetrics() *metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.restarts, m.startSeconds,
+		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.idempotency, m.restarts, m.startSeconds,
 		m.outputDropped, m.operations, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -138,7 +141,7 @@ func (m *metrics) forget(bulkhead string) {
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
 	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept,
-		m.restarts, m.startSeconds, m.outputDropped} {
+		m.idempotency, m.restarts, m.startSeconds, m.outputDropped} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -157,6 +160,7 @@ type bulkheadMetrics struct {
 	refused         []prometheus.Counter // by index in reasons
 	fallback        []prometheus.Counter // by kindIndex
 	notKept         map[stale.Why]prometheus.Counter
+	idempotency     map[idempotency.Verdict]prometheus.Counter
 	restarts        map[pool.Cause]prometheus.Counter
 
 	requests sync.Map // requestKey to prometheus.Counter
@@ -190,6 +194,7 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		startSeconds:    m.startSeconds.WithLabelValues(name),
 		outputDropped:   m.outputDropped.WithLabelValues(name),
 		notKept:         make(map[stale.Why]prometheus.Counter),
+		idempotency:     make(map[idempotency.Verdict]prometheus.Counter),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}
 	for _, r := range reasons {
@@ -200,6 +205,9 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 	}
 	for _, why := range stale.Whys() {
 		b.notKept[why] = m.notKept.WithLabelValues(name, string(why))
+	}
+	for _, verdict := range idempotency.Verdicts() {
+		b.idempotency[verdict] = m.idempotency.WithLabelValues(name, string(verdict))
 	}
 	for _, c := range pool.Causes() {
 		b.restarts[c] = m.restarts.WithLabelValues(name, string(c))

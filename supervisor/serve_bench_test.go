@@ -74,11 +74,16 @@ func BenchmarkFallback(b *testing.B) {
 
 // repeatOne sends one request over and over, on one connection.
 func repeatOne(b *testing.B, r *running, request string) {
+	repeatEach(b, r, func() string { return request })
+}
+
+// repeatEach is repeatOne with a new request each time.
+func repeatEach(b *testing.B, r *running, request func() string) {
 	nc, br := r.raw("")
 	nc.SetDeadline(time.Now().Add(time.Minute))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := io.WriteString(nc, request); err != nil {
+		if _, err := io.WriteString(nc, request()); err != nil {
 			b.Fatal(err)
 		}
 		resp, err := http.ReadResponse(br, nil)

@@ -39,6 +39,8 @@ type BulkheadStatus struct {
 
 	Fallback *FallbackStatus `json:"fallback,omitempty"` // nil: FALLBACK=none
 
+	Idempotency *IdempotencyStatus `json:"idempotency,omitempty"` // nil: IDEMPOTENCY=off
+
 	Drill DrillMode `json:"drill,omitempty"` // that is played on it
 
 	RequestsPerSecond float64        `json:"requests_per_second"`

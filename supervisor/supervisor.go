@@ -71,6 +71,7 @@ type Supervisor struct {
 	evidence   *evidence
 	journal    *journaling
 	access     access
+	keys       *keyring
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
@@ -115,6 +116,7 @@ func New(o Options) (*Supervisor, error) {
 	s.journal = newJournaling(o.Config.StateDir, s.metrics, o.Log)
 	s.access.stdout, s.access.log, s.access.journal = o.Stdout, o.Log, s.journal
 	s.front.ids, s.front.access, s.front.tracer = NewRequestIDs(), &s.access, o.Tracer
+	s.keys = newKeyring(o.Config.StateDir, o.Log)
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
 	router, err := NewRouter(routesOf(o.Config.Bulkheads), o.Config.Head)
@@ -184,6 +186,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer s.journal.close()
+	if err := s.keys.open(config.Bulkheads); err != nil {
+		return err
+	}
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
@@ -200,7 +205,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	defer s.admin.close()
 
 	defer s.evidence.close() // when pools and watch have ended
+	begun := time.Now()
 	s.startBulkheads(config)
+	s.restoreKeys() // while the workers start
 	stopWatch := s.startWatch()
 	defer stopWatch()
 	s.awaitWorkers(ctx)
@@ -209,6 +216,8 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 			s.giveUp()
 			return err
 		}
+		s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // what the old one has sent since; from now on it sends none
+		defer s.followKeys(begun)()
 		s.admin.serve()
 	}
 	served := s.serve()
@@ -261,10 +270,14 @@ func (s *Supervisor) giveUp() {
 	}
 }
 
+func (s *Supervisor) commons() commons {
+	return commons{journal: s.journal, access: &s.access, keyring: s.keys}
+}
+
 // start makes a bulkhead and begins to start its workers.
 func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	now := time.Now()
-	b := newBulkhead(c, s.journal, &s.access, newBulkheadStats(s.metrics, c.Name, now), now)
+	b := newBulkhead(c, s.commons(), newBulkheadStats(s.metrics, c.Name, now), now)
 	b.pool.Store(s.newPool(b, c))
 	return b
 }

@@ -152,6 +152,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.Drill != "", "drill", drillText(b), watch)
 	add(b.Breaker.State != "closed", "breaker", breakerText(b.Breaker, now), moods[b.Breaker.State])
 	add(b.Fallback != nil && b.Fallback.Since != nil, "fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
+	add(keysMood(b.Idempotency) != calm, "keys", keysText(b.Idempotency), keysMood(b.Idempotency))
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
@@ -187,6 +188,9 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	if b.Fallback != nil {
 		add("fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
 		add("", fallbackStockText(b.Fallback), calm)
+	}
+	if b.Idempotency != nil {
+		add("keys", keysText(b.Idempotency), keysMood(b.Idempotency))
 	}
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)

@@ -118,6 +118,12 @@ type bulkhead struct {
 	JournalHeaders journalFields `env:"JOURNAL_HEADERS" envDefault:"none" doc:"header fields that are recorded, such as User-Agent; never those that hold secrets"`
 	JournalQuery   string        `env:"JOURNAL_QUERY" envDefault:"off" oneof:"off,on" doc:"on: queries are recorded, which may hold secrets"`
 
+	Idempotency              string   `env:"IDEMPOTENCY" envDefault:"off" oneof:"off,optional,required" doc:"Idempotency-Key of requests that may do work: a repeat gets the first answer and is not sent; required: without one they get 400"`
+	IdempotencyBytes         size     `env:"IDEMPOTENCY_BYTES" envDefault:"64MiB" doc:"memory for first answers"`
+	IdempotencyMaxAge        span     `env:"IDEMPOTENCY_MAX_AGE" envDefault:"1h" doc:"how long a key is remembered, from the end of its request"`
+	IdempotencyMaxAnswer     size     `env:"IDEMPOTENCY_MAX_ANSWER" envDefault:"1MiB" doc:"longest answer that is kept; of longer ones only the outcome"`
+	IdempotencyPerCredential keyScope `env:"IDEMPOTENCY_PER_CREDENTIAL" envDefault:"Authorization,Cookie,X-Api-Key,X-Auth-Token" doc:"what tells users apart, whose keys are their own: a field, or Cookie:NAME for one cookie"`
+
 	Owner   string `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
 	Runbook string `env:"RUNBOOK" doc:"where to look; shown in the same places"`
 }
