@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
@@ -18,7 +19,8 @@ type Bulkhead struct {
 	settings  atomic.Pointer[settings]
 	pool      atomic.Pointer[pool.Pool]
 	limiter   *limit.Limiter
-	upgrades  *limit.Limiter // upgraded connections and event streams
+	adaptive  atomic.Pointer[adaptive.Limit] // of limiter; nil: it is fixed
+	upgrades  *limit.Limiter                 // upgraded connections and event streams
 	breaker   *breaker.Breaker
 	retries   *retryBudget
 	poison    *poison
@@ -34,6 +36,7 @@ type Bulkhead struct {
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
+	boundSeen    time.Time     // by the watch: of the stay at a bound that the log tells of
 	slowDumped   time.Time     // by the watch: when stacks were last asked for on account of a slow request
 
 	operate sync.Mutex // one operation of an operator at a time
@@ -60,7 +63,7 @@ func newSettings(c BulkheadConfig, before *settings) *settings {
 
 func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
-		limiter:  limit.New(c.Limit, c.Queue),
+		limiter:  limit.New(0, 0),
 		upgrades: limit.New(c.UpgradeLimit, 0),
 		breaker:  breaker.New(c.Breaker, now),
 		retries:  newRetryBudget(),
@@ -68,6 +71,7 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 		stats:    stats,
 		journal:  j,
 	}
+	b.setLimit(c)
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
 	b.settings.Store(newSettings(c, nil))

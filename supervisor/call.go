@@ -16,6 +16,7 @@ import (
 
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
@@ -37,6 +38,7 @@ type call struct {
 	slot     *limit.Limiter // whose slot is held; nil: none
 	admitted time.Time
 	ticket   breaker.Ticket
+	sample   adaptive.Call // zero: the limit is fixed, or it does not count
 	lease    pool.Lease
 	handed   time.Time // to the worker of this attempt
 	headAt   time.Time // the head of the answer came; zero: none did
@@ -131,6 +133,7 @@ func (c *call) takeUpgradeSlot() bool {
 	if !c.bulkhead.upgrades.TryAcquire() {
 		return false
 	}
+	c.sample.End(time.Now(), adaptive.Ignored)
 	c.slot.Release()
 	c.slot = c.bulkhead.upgrades
 	return true
@@ -147,6 +150,9 @@ func (c *call) admit() (ok bool) {
 	c.admitted = now
 	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
 		c.slowAt = now.Add(c.set.Breaker.SlowCall)
+	}
+	if a := c.bulkhead.adaptive.Load(); ok && a != nil && c.slot == c.bulkhead.limiter {
+		c.sample = a.Begin(now)
 	}
 	return ok
 }

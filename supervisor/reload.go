@@ -309,8 +309,13 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 // apply changes in place what workers do not see.
 func (b *Bulkhead) apply(c BulkheadConfig) {
 	now := time.Now()
-	b.settings.Store(newSettings(c, b.settings.Load()))
-	b.limiter.Resize(c.Limit, c.Queue)
+	before := b.settings.Load()
+	b.settings.Store(newSettings(c, before))
+	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
+		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
+	} else {
+		b.setLimit(c)
+	}
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)
 	b.breaker.SetMode(now, c.BreakerMode)
