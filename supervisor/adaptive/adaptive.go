@@ -68,7 +68,8 @@ const (
 	uncorrelated  = 1                      // windows that the library would compare limits and times over
 
 	judgeEvery = time.Second
-	judgeLeast = 10 // requests that a judgement needs
+	judgeLeast = 10               // requests that a judgement needs
+	lately     = 30 * time.Second // how far back the last one may be to still say something
 
 	overloadedShare = 0.1
 	backOff         = 0.9 // that of the AIMD limit of Netflix's concurrency-limits
@@ -240,7 +241,7 @@ func (l *Limit) judge(now time.Time) {
 		l.stuck, l.atBound = stay{}, stay{}
 		return
 	}
-	pressed := p.most >= l.limit
+	pressed := p.most >= l.limit && now.Sub(p.begun) < lately
 	l.atBound.look(now, pressed && (l.limit == l.settings.Least || l.limit == l.settings.Most), l.limit, 0)
 	l.stuck.look(now, pressed && l.limit < l.settings.Most && l.settings.Mode == Auto, l.limit, max(2, l.limit/4))
 	if p.samples.n >= windowSamples/2 {
@@ -298,9 +299,6 @@ type Stats struct {
 	// were in flight; zero: it has not, or nothing has ended lately.
 	AtBound time.Time
 }
-
-// lately is how old a judgement may be that still says something.
-const lately = 30 * time.Second
 
 // Stats returns a snapshot as of now.
 func (l *Limit) Stats(now time.Time) Stats {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"commerce.example/coordinator/supervisor/adaptive"
@@ -40,45 +41,45 @@ func TestEndTwice(t *testing.T) {
 
 // Whoever was replaced has nothing to say any more.
 func TestStopped(t *testing.T) {
-	var set atomic.Int64
-	l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 64}, func(int) { set.Add(1) })
-	l.Stop()
-	end := time.Now().Add(time.Second)
-	for time.Now().Before(end) {
-		c := l.Begin(time.Now())
-		c.End(time.Now(), adaptive.Served)
-	}
-	if n := set.Load(); n > 0 {
-		t.Errorf("set %d times after it was stopped", n)
-	}
+	in(t, auto, backend{capacity: 16, takes: exponential(100 * time.Millisecond)}, 220, func(t *testing.T, w *world) {
+		if w.run(2*time.Minute).changes == 0 {
+			t.Fatal("the limit does not move")
+		}
+		w.limit.Stop()
+		w.backend.takes = exponential(time.Second)
+		f := w.run(5 * time.Minute)
+		if s := w.limit.Stats(time.Now()); f.changes > 0 || s.Limit >= w.inForce {
+			t.Errorf("%d changes after it was stopped; it has found %d, %d is in force", f.changes, s.Limit, w.inForce)
+		}
+	})
 }
 
 // Many at once: the limit that was set last is that of Stats, and between the bounds.
 func TestConcurrent(t *testing.T) {
-	var inForce atomic.Int64
-	l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 2, Most: 6}, func(limit int) {
-		if limit < 2 || limit > 6 {
-			t.Errorf("limit %d", limit)
-		}
-		inForce.Store(int64(limit))
-	})
-	var all sync.WaitGroup
-	end := time.Now().Add(2 * time.Second)
-	for i := range 8 {
-		all.Go(func() {
-			for n := i; time.Now().Before(end); n++ {
-				c := l.Begin(time.Now())
-				if n%3 == 0 {
-					_ = l.Stats(time.Now())
-				}
-				c.End(time.Now(), adaptive.Result(n%3))
+	synctest.Test(t, func(t *testing.T) {
+		var inForce atomic.Int64
+		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 2, Most: 6}, func(limit int) {
+			if limit < 2 || limit > 6 {
+				t.Errorf("limit %d", limit)
 			}
+			inForce.Store(int64(limit))
 		})
-	}
-	all.Wait()
-	if s := l.Stats(time.Now()); inForce.Load() != 0 && int64(s.Limit) != inForce.Load() {
-		t.Errorf("limit %d, in force %d", s.Limit, inForce.Load())
-	}
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				for n := range 6000 {
+					c := l.Begin(time.Now())
+					time.Sleep(10 * time.Millisecond)
+					_ = l.Stats(time.Now())
+					c.End(time.Now(), [...]adaptive.Result{adaptive.Served, adaptive.Ignored, adaptive.Served}[(n+i)%3])
+				}
+			})
+		}
+		all.Wait()
+		if s := l.Stats(time.Now()); inForce.Load() != 6 || s.Limit != 6 || s.AtBound.IsZero() {
+			t.Errorf("%d in force, %+v", inForce.Load(), s)
+		}
+	})
 }
 
 func BenchmarkCall(b *testing.B) {
