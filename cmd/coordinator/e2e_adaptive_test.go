@@ -41,7 +41,6 @@ func TestE2EAdaptiveLimit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	beside(t)
 	const capacity, each = 16, 40 * time.Millisecond // 400 requests/s
 	s := runSite(t, "COORDINATOR_BULKHEADS=a", "BULKHEAD_A_ROUTES=/", "BULKHEAD_A_BACKEND="+narrow(t, capacity, each),
 		"BULKHEAD_A_LIMIT=64", "BULKHEAD_A_QUEUE=0", "BULKHEAD_A_UPGRADE_LIMIT=64", "COORDINATOR_LOG_LEVEL=info")
