@@ -23,6 +23,8 @@ import (
 	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/sizing"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // call is one request in a bulkhead, from its arrival to its record. It belongs
@@ -36,7 +38,8 @@ type call struct {
 
 	body     *clientBody    // nil: the request has none
 	slot     *limit.Limiter // whose slot is held; nil: none
-	admitted time.Time
+	admitted time.Time      // when that was taken
+	visit    sizing.Ticket  // of the limiter's slot
 	ticket   breaker.Ticket
 	sample   adaptive.Call // zero: the limit is fixed, or it does not count
 	lease    pool.Lease
@@ -45,11 +48,17 @@ type call struct {
 	progress Progress
 	leased   bool
 	written  bool   // the head of an answer went to the client
+	left     bool   // the client had, when the last of the answer so far went out; see handOver
 	abort    bool   // the answer is cut: the client must see that
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
 	told     int    // status of the head that went to the client; 0: none did
+
+	queues   bool // it came as far as the queue
+	attempts int  // workers that were given it
+	trace    *tracing.Trace
+	span     *tracing.Exchange // of the attempt under way, or the one that was answered
 
 	completed time.Time // when the answer had arrived to its last byte
 	journaled journaled
@@ -105,26 +114,44 @@ func (c *call) takeSlot() Reason {
 		if !b.upgrades.TryAcquire() {
 			return ReasonTooManyConnections
 		}
-		c.slot = b.upgrades
+		c.slot, c.admitted = b.upgrades, time.Now()
 		return ""
 	}
+	c.queues = true
+	c.visit = b.traffic.Arrive(c.begun)
 	err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
-	now := c.begun
+	now := time.Now()
 	switch {
 	case err == nil:
-		c.slot = b.limiter
-		if b.poison.refuses(c.r, now) { // since it began to wait
+		c.slot, c.admitted = b.limiter, now
+		c.visit.Admitted(now)
+		if b.poison.refuses(c.r, c.begun) { // since it began to wait
 			return ReasonPoisonRequest
 		}
 	case errors.Is(err, limit.ErrFull):
+		c.visit.Refused(now, sizing.QueueFull)
 		return ReasonQueueFull
 	case errors.Is(err, limit.ErrTimeout):
+		c.visit.Refused(now, sizing.QueueTimeout)
 		return ReasonQueueTimeout
 	default:
+		c.visit.Refused(now, sizing.Gone)
 		return ReasonClientGone
 	}
-	b.stats.metrics.queueWait.Observe(time.Since(now).Seconds())
+	b.stats.metrics.queueWait.Observe(now.Sub(c.begun).Seconds())
 	return ""
+}
+
+// releaseSlot gives back the slot that is held. How long that was is of interest
+// where it is the limiter's: an upgrade lasts as long as its client likes.
+func (c *call) releaseSlot() {
+	now := time.Now()
+	if c.slot == c.bulkhead.limiter {
+		c.visit.Released(now)
+		c.bulkhead.stats.hold(now.Sub(c.admitted))
+	}
+	c.slot.Release()
+	c.slot = nil
 }
 
 // takeUpgradeSlot trades the slot for one of the upgrades: an event stream ends
@@ -134,7 +161,7 @@ func (c *call) takeUpgradeSlot() bool {
 		return false
 	}
 	c.sample.End(time.Now(), adaptive.Ignored)
-	c.slot.Release()
+	c.releaseSlot()
 	c.slot = c.bulkhead.upgrades
 	return true
 }
@@ -146,10 +173,8 @@ func isEventStream(h http.Header) bool {
 
 // admit takes the breaker's permit.
 func (c *call) admit() (ok bool) {
-	now := time.Now()
-	c.admitted = now
-	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
-		c.slowAt = now.Add(c.set.Breaker.SlowCall)
+	if c.ticket, ok = c.bulkhead.breaker.Admit(c.admitted); ok && c.set.Breaker.SlowCall > 0 {
+		c.slowAt = c.admitted.Add(c.set.Breaker.SlowCall)
 	}
 	if a := c.bulkhead.adaptive.Load(); ok && a != nil && c.slot == c.bulkhead.limiter {
 		c.sample = a.Begin(now)
@@ -182,15 +207,18 @@ func (c *call) send() (*http.Response, error) {
 		if cause := c.attach(x, lease); cause != nil {
 			return nil, cause
 		}
+		c.span = c.trace.Exchange(c.handed, lease.Slot())
 		resp, err := lease.Worker().Do(x)
 		if err == nil {
 			lease.Served()
 			c.answered(sentAt)
+			c.span.Backend(c.handed, c.headAt, resp.StatusCode)
 			return resp, nil
 		}
 		failure, _ := errors.AsType[*exchange.Error](err)
 		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
 		c.attempted(failure)
+		c.traceFailed(failure)
 		c.blame(failure)
 		c.clock(failure)
 		c.suspect(failure)
@@ -225,6 +253,7 @@ func (c *call) attach(x *ipc.Call, lease pool.Lease) error {
 	defer c.mu.Unlock()
 	if c.cause == nil {
 		c.exchange, c.holder, c.holderSlot = x, lease.Worker(), lease.Slot()
+		c.attempts++
 	}
 	return c.cause
 }
@@ -264,7 +293,7 @@ func (c *call) answered(sentAt time.Time) {
 	c.headed.Store(true)
 	c.ticket.Answered(now)
 	c.progress = Progress{Dispatched: true, Stage: exchange.Answered, Begun: true}
-	c.bulkhead.stats.metrics.backendDuration.Observe(now.Sub(sentAt).Seconds())
+	observe(c.bulkhead.stats.metrics.backendDuration, now.Sub(sentAt), c.trace.Exemplar())
 }
 
 // blame tells the pool of a worker that cannot be reached or breaks off.

@@ -15,7 +15,8 @@ type gauges struct {
 
 	inFlight, limit, queueDepth, queueOldest *prometheus.Desc
 	limitAdvised                             *prometheus.Desc
-	upgrades                                 *prometheus.Desc
+	queueLimit, queueTimeout                 *prometheus.Desc
+	upgrades, upgradeLimit                   *prometheus.Desc
 	breakerState, breakerTransitions         *prometheus.Desc
 	workers, workerCPU, workerMemory         *prometheus.Desc
 	workerDescriptors, workerMemoryLimit     *prometheus.Desc
@@ -34,6 +35,9 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 		limitAdvised:       desc("coordinator_limit_advised", "The limit that LIMIT=auto:... or advise:... has found. It is in force with auto."),
 		queueDepth:         desc("coordinator_queue_depth", "Requests that wait for a slot."),
 		queueOldest:        desc("coordinator_queue_oldest_seconds", "How long the first in the queue has waited."),
+		queueLimit:         desc("coordinator_queue_limit", "Requests that may wait for a slot."),
+		queueTimeout:       desc("coordinator_queue_timeout_seconds", "How long one may wait."),
+		upgradeLimit:       desc("coordinator_upgrade_limit", "Upgraded connections and event streams that there may be."),
 		upgrades:           desc("coordinator_upgrades", "Upgraded connections and event streams."),
 		breakerState:       desc("coordinator_breaker_state", "1 for the breaker's present state, 0 for the others.", "state"),
 		breakerTransitions: desc("coordinator_breaker_transitions_total", "Changes of the breaker's state, by the new one.", "to"),
@@ -50,7 +54,7 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range append([]*prometheus.Desc{
-		g.inFlight, g.limit, g.limitAdvised, g.queueDepth, g.queueOldest, g.upgrades, g.breakerState, g.breakerTransitions,
+		g.inFlight, g.limit, g.limitAdvised, g.queueDepth, g.queueOldest, g.queueLimit, g.queueTimeout, g.upgrades, g.upgradeLimit, g.breakerState, g.breakerTransitions,
 		g.workers, g.workerCPU, g.workerMemory, g.workerDescriptors, g.workerMemoryLimit, g.info,
 	}, g.fallback.all()...) {
 		ch <- d
@@ -81,7 +85,10 @@ func (g *gauges) collect(ch chan<- prometheus.Metric, b *Bulkhead, now time.Time
 	}
 	gauge(g.queueDepth, float64(l.Depth))
 	gauge(g.queueOldest, l.Oldest.Seconds())
+	gauge(g.queueLimit, float64(l.Queue))
+	gauge(g.queueTimeout, min(set.QueueTimeout, set.Timeout).Seconds())
 	gauge(g.upgrades, float64(b.upgrades.Stats(now).InFlight))
+	gauge(g.upgradeLimit, float64(set.UpgradeLimit))
 
 	s := b.breaker.Stats(now)
 	for state := range breaker.NumStates {

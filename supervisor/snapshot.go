@@ -43,6 +43,7 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		Fallback: b.fallbackStatus(set.backed, now),
 	}
 	out.LimitMode, out.Adaptive = b.limitStatus(now)
+	out.RequestsTotal, out.RefusedTotal, out.Recent = b.stats.recent.status(now)
 	if mode := b.drilling.Load(); mode != nil {
 		out.Drill = *mode
 	}
