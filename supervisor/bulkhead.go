@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/limit"
@@ -21,7 +22,8 @@ type Bulkhead struct {
 	settings  atomic.Pointer[settings]
 	pool      atomic.Pointer[pool.Pool]
 	limiter   *limit.Limiter
-	upgrades  *limit.Limiter // upgraded connections and event streams
+	adaptive  atomic.Pointer[adaptive.Limit] // of limiter; nil: it is fixed
+	upgrades  *limit.Limiter                 // upgraded connections and event streams
 	breaker   *breaker.Breaker
 	retries   *retryBudget
 	poison    *poison
@@ -40,6 +42,7 @@ type Bulkhead struct {
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
+	boundSeen    time.Time     // by the watch: of the stay at a bound that the log tells of
 	slowDumped   time.Time     // by the watch: when stacks were last asked for on account of a slow request
 
 	operate sync.Mutex // one operation of an operator at a time
@@ -76,7 +79,7 @@ func newSettings(c BulkheadConfig, before *settings, keys *idempotency.Store) *s
 
 func newBulkhead(c BulkheadConfig, shared commons, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
-		limiter:  limit.New(c.Limit, c.Queue),
+		limiter:  limit.New(0, 0),
 		upgrades: limit.New(c.UpgradeLimit, 0),
 		breaker:  breaker.New(c.Breaker, now),
 		retries:  newRetryBudget(),
@@ -85,6 +88,7 @@ func newBulkhead(c BulkheadConfig, shared commons, stats *bulkheadStats, now tim
 		commons:  shared,
 		traffic:  sizing.NewRecorder(now),
 	}
+	b.setLimit(c)
 	b.sized.Store(&sized{setting: settingOf(c), since: now})
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)

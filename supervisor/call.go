@@ -16,6 +16,7 @@ import (
 
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
@@ -40,6 +41,7 @@ type call struct {
 	admitted time.Time      // when that was taken
 	visit    sizing.Ticket  // of the limiter's slot
 	ticket   breaker.Ticket
+	sample   adaptive.Call // zero: the limit is fixed, or it does not count
 	lease    pool.Lease
 	handed   time.Time // to the worker of this attempt
 	headAt   time.Time // the head of the answer came; zero: none did
@@ -163,6 +165,7 @@ func (c *call) takeUpgradeSlot() bool {
 	if !c.bulkhead.upgrades.TryAcquire() {
 		return false
 	}
+	c.sample.End(time.Now(), adaptive.Ignored)
 	c.releaseSlot()
 	c.slot = c.bulkhead.upgrades
 	return true
@@ -177,6 +180,9 @@ func isEventStream(h http.Header) bool {
 func (c *call) admit() (ok bool) {
 	if c.ticket, ok = c.bulkhead.breaker.Admit(c.admitted); ok && c.set.Breaker.SlowCall > 0 {
 		c.slowAt = c.admitted.Add(c.set.Breaker.SlowCall)
+	}
+	if a := c.bulkhead.adaptive.Load(); ok && a != nil && c.slot == c.bulkhead.limiter {
+		c.sample = a.Begin(c.admitted)
 	}
 	return ok
 }

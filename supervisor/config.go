@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/backup"
@@ -49,7 +50,8 @@ type BulkheadConfig struct {
 	RestartBudget RestartBudget
 	Recycle       RecycleLimits
 
-	Limit        int
+	Limit        int               // its upper bound, where it is adaptive
+	Adaptive     adaptive.Settings // BULKHEAD_X_LIMIT=auto:8-64 or advise:8-64; zero: the limit is fixed
 	Queue        int
 	QueueTimeout time.Duration
 	UpgradeLimit int

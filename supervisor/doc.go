@@ -13,7 +13,8 @@
 // The front cleans a request, names it and finds its route. From there on it
 // belongs to one Bulkhead, whose ServeHTTP is the whole way on one page: breaker
 // peek, limiter, breaker admit, a worker, the answer. The limiter is the only
-// queue. A slot is held until the worker has handed over the last byte.
+// queue. A slot is held until the worker has handed over the last byte. How many slots
+// there are is configured, or found by supervisor/adaptive from how long they are held.
 //
 // Where it ends in a problem, a request that only reads may get an earlier or a
 // prepared answer instead, which says that it is one. All that depends on is whether

@@ -14,6 +14,7 @@ type gauges struct {
 	bulkheads func() []*Bulkhead
 
 	inFlight, limit, queueDepth, queueOldest *prometheus.Desc
+	limitAdvised                             *prometheus.Desc
 	queueLimit, queueTimeout                 *prometheus.Desc
 	upgrades, upgradeLimit                   *prometheus.Desc
 	breakerState, breakerTransitions         *prometheus.Desc
@@ -32,6 +33,7 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 		bulkheads:          bulkheads,
 		inFlight:           desc("coordinator_in_flight", "Requests that hold a slot."),
 		limit:              desc("coordinator_limit", "Requests that may hold a slot."),
+		limitAdvised:       desc("coordinator_limit_advised", "The limit that LIMIT=auto:... or advise:... has found. It is in force with auto."),
 		queueDepth:         desc("coordinator_queue_depth", "Requests that wait for a slot."),
 		queueOldest:        desc("coordinator_queue_oldest_seconds", "How long the first in the queue has waited."),
 		queueLimit:         desc("coordinator_queue_limit", "Requests that may wait for a slot."),
@@ -54,7 +56,7 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range append([]*prometheus.Desc{
-		g.inFlight, g.limit, g.queueDepth, g.queueOldest, g.queueLimit, g.queueTimeout, g.upgrades, g.upgradeLimit, g.breakerState, g.breakerTransitions,
+		g.inFlight, g.limit, g.limitAdvised, g.queueDepth, g.queueOldest, g.queueLimit, g.queueTimeout, g.upgrades, g.upgradeLimit, g.breakerState, g.breakerTransitions,
 		g.workers, g.workerCPU, g.workerMemory, g.workerDescriptors, g.workerMemoryLimit, g.info,
 	}, append(g.fallback.all(), g.keys.all()...)...) {
 		ch <- d
@@ -80,6 +82,9 @@ func (g *gauges) collect(ch chan<- prometheus.Metric, b *Bulkhead, now time.Time
 	l := b.limiter.Stats(now)
 	gauge(g.inFlight, float64(l.InFlight))
 	gauge(g.limit, float64(l.Limit))
+	if a := b.adaptive.Load(); a != nil {
+		gauge(g.limitAdvised, float64(a.Stats(now).Limit))
+	}
 	gauge(g.queueDepth, float64(l.Depth))
 	gauge(g.queueOldest, l.Oldest.Seconds())
 	gauge(g.queueLimit, float64(l.Queue))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 )
 
@@ -93,7 +94,8 @@ func (s *Supervisor) Resume(_ context.Context, name string) Report {
 	})
 }
 
-// Resize changes workers and limit, either or both, until the next reload.
+// Resize changes workers and limit, either or both, until the next reload. An
+// adaptive limit is fixed until then.
 func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *int) Report {
 	return s.report("resize", name, func(b *Bulkhead) (string, error) {
 		set := *b.settings.Load()
@@ -109,9 +111,12 @@ func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *in
 		}
 		did := ""
 		if limit != nil {
-			did = fmt.Sprintf("limit %d -> %d", set.Limit, *limit)
-			set.Limit = *limit
-			b.limiter.Resize(set.Limit, set.Queue)
+			did = fmt.Sprintf("limit %d -> %d", b.limiter.Stats(time.Now()).Limit, *limit)
+			if set.Adaptive.Mode != adaptive.Fixed {
+				did += fmt.Sprintf(", fixed until the next reload (it was %s)", set.Adaptive)
+			}
+			set.Limit, set.Adaptive = *limit, adaptive.Settings{}
+			b.setLimit(set.BulkheadConfig)
 		}
 		if workers != nil {
 			if did != "" {

@@ -190,7 +190,8 @@ func (c *call) complete(status int) {
 	c.giveBack()
 }
 
-// settle tells the breaker of a call without an answer; after judge it does nothing.
+// settle tells breaker and limit of a call without an answer; after judge it does
+// nothing.
 func (c *call) settle(now time.Time) {
 	outcome := breaker.Ignored
 	if c.reason != "" && c.reason.CountsAgainstBackend() {
@@ -198,9 +199,10 @@ func (c *call) settle(now time.Time) {
 		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
+	c.sample.End(now, resultWithout(c.reason))
 }
 
-// judge tells the breaker of an answer.
+// judge tells breaker and limit of an answer.
 func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
@@ -208,6 +210,7 @@ func (c *call) judge(status int, now time.Time) {
 		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
+	c.sample.End(now, resultOf(status))
 }
 
 // giveBack returns slot and lease. It may be called twice.

@@ -331,7 +331,11 @@ func (b *Bulkhead) apply(c BulkheadConfig) error {
 		b.keyring.restoreAll(map[string]*idempotency.Store{c.Name: keys})
 	}
 	b.settings.Store(newSettings(c, before, keys))
-	b.limiter.Resize(c.Limit, c.Queue)
+	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
+		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
+	} else {
+		b.setLimit(c)
+	}
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)
 	b.breaker.SetMode(now, c.BreakerMode)

@@ -27,13 +27,15 @@ type BulkheadStatus struct {
 	Limits   LimitsStatus   `json:"worker_limits"`
 	Restarts uint64         `json:"worker_restarts"` // since the supervisor started
 
-	InFlight           int     `json:"in_flight"`
-	Limit              int     `json:"limit"`
-	QueueDepth         int     `json:"queue_depth"`
-	Queue              int     `json:"queue"`
-	QueueOldestSeconds float64 `json:"queue_oldest_seconds"`
-	Upgrades           int     `json:"upgrades"`
-	UpgradeLimit       int     `json:"upgrade_limit"`
+	InFlight           int             `json:"in_flight"`
+	Limit              int             `json:"limit"`              // in force
+	LimitMode          string          `json:"limit_mode"`         // fixed, auto, advise
+	Adaptive           *AdaptiveStatus `json:"adaptive,omitempty"` // nil: fixed
+	QueueDepth         int             `json:"queue_depth"`
+	Queue              int             `json:"queue"`
+	QueueOldestSeconds float64         `json:"queue_oldest_seconds"`
+	Upgrades           int             `json:"upgrades"`
+	UpgradeLimit       int             `json:"upgrade_limit"`
 
 	Breaker BreakerStatus `json:"breaker"`
 
@@ -56,6 +58,17 @@ type BulkheadStatus struct {
 	Recent        RecentStatus `json:"recent"`
 
 	Poisoned []PoisonStatus `json:"poisoned"` // refused, because workers died with them
+}
+
+// AdaptiveStatus is what LIMIT=auto:8-64 or advise:8-64 has found.
+type AdaptiveStatus struct {
+	Least   int    `json:"least"`
+	Most    int    `json:"most"`
+	Advised int    `json:"advised_limit"` // in force with auto
+	State   string `json:"state"`         // learning, following, backed_off
+	// AtBoundSince is when it came to one of its bounds and stayed there, while as
+	// many requests were in flight.
+	AtBoundSince *time.Time `json:"at_bound_since,omitempty"`
 }
 
 // RecentStatus is the requests of the last seconds that a worker got.

@@ -375,6 +375,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 					if n%5 == 0 {
 						b.logFailures(s.log, now, failureEvery)
 						b.logBreaker(s.log, now)
+						b.logLimit(s.log, now)
 						b.logPoison(s.log)
 						b.logFallback(s.log, now)
 						b.observeSetting(now)

@@ -153,6 +153,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.Breaker.State != "closed", "breaker", breakerText(b.Breaker, now), moods[b.Breaker.State])
 	add(b.Fallback != nil && b.Fallback.Since != nil, "fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
 	add(keysMood(b.Idempotency) != calm, "keys", keysText(b.Idempotency), keysMood(b.Idempotency))
+	add(b.Adaptive != nil && !wellFound(b.Adaptive, now), "limit", limitText(b, now), watch)
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
@@ -192,6 +193,9 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	if b.Idempotency != nil {
 		add("keys", keysText(b.Idempotency), keysMood(b.Idempotency))
 	}
+	if b.Adaptive != nil {
+		add("limit", limitText(b, now), calm)
+	}
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)
 	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
@@ -229,6 +233,30 @@ func queueText(b supervisor.BulkheadStatus) string {
 		text += ", the oldest for " + seconds(b.QueueOldestSeconds)
 	}
 	return text
+}
+
+// wellFound reports whether an adaptive limit follows how the backend answers, and
+// has not been held at a bound for long.
+func wellFound(a *supervisor.AdaptiveStatus, now time.Time) bool {
+	held := a.AtBoundSince != nil && now.Sub(*a.AtBoundSince) >= time.Minute
+	return !held && a.State != "backed_off"
+}
+
+var limitStates = map[string]string{
+	"learning": "learns what the backend takes", "following": "follows the backend", "backed_off": "backed off after timeouts",
+}
+
+func limitText(b supervisor.BulkheadStatus, now time.Time) string {
+	a := b.Adaptive
+	text := fmt.Sprintf("%d, between %d and %d", b.Limit, a.Least, a.Most)
+	if b.LimitMode == "advise" {
+		text = fmt.Sprintf("%d; auto:%d-%d would choose %d", b.Limit, a.Least, a.Most, a.Advised)
+	}
+	text += ": " + cmp.Or(limitStates[a.State], a.State)
+	if a.AtBoundSince != nil {
+		text += ", at its bound" + lasting(*a.AtBoundSince, now)
+	}
+	return printable(text)
 }
 
 func upgradesText(b supervisor.BulkheadStatus) string {

@@ -57,12 +57,17 @@ func night() supervisor.Status {
 
 	search := well("search")
 	search.Workers[0].Since, search.Workers[0].Why, search.Restarts = ago(25*time.Minute), "killed by the kernel: out of memory", 4
+	search.LimitMode, search.Limit = "auto", 19
+	search.Adaptive = &supervisor.AdaptiveStatus{Least: 8, Most: 64, Advised: 19, State: "following"}
 	payments := well("payments")
 	payments.Breaker = supervisor.BreakerStatus{State: "forced_open", Mode: "open", Since: ago(42 * time.Minute), Why: "mode set to open"}
 	pricing := well("pricing")
 	pricing.Breaker = supervisor.BreakerStatus{State: "observe_half_open", Mode: "observe", Since: ago(300 * time.Millisecond), Why: "5s open"}
 	chat := well("chat")
 	chat.Upgrades = 32
+	bound := ago(7 * time.Minute)
+	chat.LimitMode, chat.Limit = "advise", 64
+	chat.Adaptive = &supervisor.AdaptiveStatus{Least: 8, Most: 64, Advised: 8, State: "backed_off", AtBoundSince: &bound}
 	starting := well("recommendations")
 	starting.State, starting.Why = "starting", "no worker is ready yet"
 	starting.Workers = workers(6, "starting", ago(2*time.Second))

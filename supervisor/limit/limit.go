@@ -164,6 +164,23 @@ func (l *Limiter) Resize(limit, queue int) {
 	l.grant()
 }
 
+// SetLimit is Resize for the limit alone.
+func (l *Limiter) SetLimit(limit int) {
+	mustNotBeNegative(limit, 0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.limit = limit
+	l.grant()
+}
+
+// SetQueue is Resize for the queue alone.
+func (l *Limiter) SetQueue(queue int) {
+	mustNotBeNegative(0, queue)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = queue
+}
+
 // grant hands free slots to the head of the line; mu is held.
 func (l *Limiter) grant() {
 	for l.inFlight < l.limit {

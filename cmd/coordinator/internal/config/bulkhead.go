@@ -12,10 +12,10 @@ import (
 // bulkheadConfig works out the defaults that depend on other variables, checks
 // what must hold between them, and converts.
 func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
-	limit := int(b.Limit)
+	limit := b.Limit.most
 	queue := computed(s, "QUEUE", b.Queue, limit/2)
 	upgrades := computed(s, "UPGRADE_LIMIT", b.UpgradeLimit, limit)
-	minCalls := computed(s, "BREAKER_MIN_CALLS", b.BreakerMinCalls, min(20, limit))
+	minCalls := computed(s, "BREAKER_MIN_CALLS", b.BreakerMinCalls, min(20, b.Limit.certain()))
 
 	c := supervisor.BulkheadConfig{
 		Name:          s.bulkhead,
@@ -32,6 +32,7 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 			Age:         time.Duration(b.MaxAge),
 		},
 		Limit:        limit,
+		Adaptive:     b.Limit.adaptive(),
 		Queue:        queue,
 		QueueTimeout: time.Duration(b.QueueTimeout),
 		UpgradeLimit: upgrades,
@@ -60,7 +61,7 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 	if c.Fallback.Always {
 		c.Workers = 0
 	}
-	s.checkBulkhead(c)
+	s.checkBulkhead(c, b.Limit.certain())
 	return c
 }
 

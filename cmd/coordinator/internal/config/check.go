@@ -91,7 +91,8 @@ func sameAddress(a, b string) bool {
 		(hostA == hostB || hostA == "" || hostB == "")
 }
 
-func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
+// checkBulkhead is told how many requests the limiter admits for certain.
+func (s *scope) checkBulkhead(c supervisor.BulkheadConfig, certain int) {
 	if len(c.Routes) == 0 && s.fine("ROUTES") {
 		s.fail("ROUTES", "want [METHOD ][HOST]/PREFIX, comma-separated, such as /api/orders/")
 	}
@@ -110,9 +111,9 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	s.checkJournal(c.Journal)
 	s.checkIdempotency(c)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
-		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
+		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%s", s.prefix, s.effective("LIMIT").value)
 	}
-	s.checkBreaker(c)
+	s.checkBreaker(c, certain)
 	s.checkLimits(c)
 }
 
@@ -144,14 +145,14 @@ func (s *scope) checkLimits(c supervisor.BulkheadConfig) {
 	}
 }
 
-func (s *scope) checkBreaker(c supervisor.BulkheadConfig) {
+func (s *scope) checkBreaker(c supervisor.BulkheadConfig, certain int) {
 	b := c.Breaker
 	if !s.fine("LIMIT", "TIMEOUT", "BREAKER_WINDOW", "BREAKER_MIN_CALLS", "BREAKER_SLOW_CALL", "BREAKER_SLOW_RATIO", "BREAKER_FAILURE_RATIO") {
 		return
 	}
-	if !canOpenOnHang(b, c.Limit, c.Timeout) {
-		s.fail("BREAKER_MIN_CALLS", "a total hang of the backend could not open the breaker: %sLIMIT=%d lets too few calls fail within the window; want fewer",
-			s.prefix, c.Limit)
+	if !canOpenOnHang(b, certain, c.Timeout) {
+		s.fail("BREAKER_MIN_CALLS", "a total hang of the backend could not open the breaker: %sLIMIT=%s lets too few calls fail within the window; want fewer",
+			s.prefix, s.effective("LIMIT").value)
 	}
 	if b.SlowCall > c.Timeout {
 		s.warn("BREAKER_SLOW_CALL", "has no effect on waiting calls: %sTIMEOUT=%s comes first", s.prefix, s.effective("TIMEOUT").value)

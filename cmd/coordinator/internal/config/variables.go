@@ -64,7 +64,7 @@ type bulkhead struct {
 	HostHeader  string  `env:"HOST_HEADER" envDefault:"backend" oneof:"backend,preserve" doc:"the Host that the backend sees"`
 
 	Workers       count        `env:"WORKERS" envDefault:"2" doc:"processes"`
-	Limit         count        `env:"LIMIT" envDefault:"32" doc:"requests in flight, over the whole pool"`
+	Limit         limit        `env:"LIMIT" envDefault:"32" doc:"requests in flight, over the whole pool; auto:8-64: found between these two; advise:8-64: 64, and what auto would find is shown"`
 	Queue         *countOrZero `env:"QUEUE" unset:"half of LIMIT" doc:"requests that may wait; 0: admitted or refused at once"`
 	QueueTimeout  span         `env:"QUEUE_TIMEOUT" envDefault:"1s" doc:"how long one may wait"`
 	UpgradeLimit  *countOrZero `env:"UPGRADE_LIMIT" unset:"LIMIT" doc:"upgraded connections and event streams, counted apart"`

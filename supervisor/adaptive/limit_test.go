@@ -1,0 +1,105 @@
+package adaptive_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"commerce.example/coordinator/supervisor/adaptive"
+)
+
+func TestSenselessBoundsPanic(t *testing.T) {
+	for _, s := range []adaptive.Settings{
+		{}, {Least: 1, Most: 2}, {Mode: adaptive.Auto, Least: 0, Most: 4}, {Mode: adaptive.Auto, Least: 5, Most: 4},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%+v: no panic", s)
+				}
+			}()
+			adaptive.New(s, func(int) {})
+		}()
+	}
+}
+
+// A call ends once, and one that never began does nothing.
+func TestEndTwice(t *testing.T) {
+	l := adaptive.New(auto, func(int) {})
+	now := time.Now()
+	var none adaptive.Call
+	none.End(now, adaptive.Served)
+	c := l.Begin(now)
+	c.End(now, adaptive.Ignored)
+	c.End(now, adaptive.Overloaded)
+	if s := l.Stats(now); s.Limit != 8 || s.State != adaptive.Learning || !s.AtBound.IsZero() {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Whoever was replaced has nothing to say any more.
+func TestStopped(t *testing.T) {
+	in(t, auto, backend{capacity: 16, takes: exponential(100 * time.Millisecond)}, 220, func(t *testing.T, w *world) {
+		if w.run(2*time.Minute).changes == 0 {
+			t.Fatal("the limit does not move")
+		}
+		w.limit.Stop()
+		w.backend.takes = exponential(time.Second)
+		f := w.run(5 * time.Minute)
+		if s := w.limit.Stats(time.Now()); f.changes > 0 || s.Limit >= w.inForce {
+			t.Errorf("%d changes after it was stopped; it has found %d, %d is in force", f.changes, s.Limit, w.inForce)
+		}
+	})
+}
+
+// Many at once: the limit that was set last is that of Stats, and between the bounds.
+func TestConcurrent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var inForce atomic.Int64
+		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 2, Most: 6}, func(limit int) {
+			if limit < 2 || limit > 6 {
+				t.Errorf("limit %d", limit)
+			}
+			inForce.Store(int64(limit))
+		})
+		var all sync.WaitGroup
+		for i := range 8 {
+			all.Go(func() {
+				for n := range 6000 {
+					c := l.Begin(time.Now())
+					time.Sleep(10 * time.Millisecond)
+					_ = l.Stats(time.Now())
+					c.End(time.Now(), [...]adaptive.Result{adaptive.Served, adaptive.Ignored, adaptive.Served}[(n+i)%3])
+				}
+			})
+		}
+		all.Wait()
+		if s := l.Stats(time.Now()); inForce.Load() != 6 || s.Limit != 6 || s.AtBound.IsZero() {
+			t.Errorf("%d in force, %+v", inForce.Load(), s)
+		}
+	})
+}
+
+func BenchmarkCall(b *testing.B) {
+	l := adaptive.New(auto, func(int) {})
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		c := l.Begin(now)
+		c.End(now, adaptive.Served)
+	}
+}
+
+func BenchmarkCallParallel(b *testing.B) {
+	l := adaptive.New(auto, func(int) {})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			now := time.Now()
+			c := l.Begin(now)
+			c.End(now, adaptive.Served)
+		}
+	})
+}

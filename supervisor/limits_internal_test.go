@@ -1,0 +1,72 @@
+package supervisor
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"commerce.example/coordinator/supervisor/adaptive"
+	"commerce.example/coordinator/supervisor/limit"
+)
+
+// The log tells once that a bound decides, after five minutes of it.
+func TestLimitAtItsBoundIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		log := hclog.New(&hclog.LoggerOptions{Output: &out, JSONFormat: true})
+		b := &Bulkhead{limiter: limit.New(0, 0)}
+		c := BulkheadConfig{Name: "orders", Limit: 2, Adaptive: adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 2}}
+		b.settings.Store(newSettings(c, nil, nil))
+		b.setLimit(c)
+		a := b.adaptive.Load()
+		busy := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); {
+				first, second := a.Begin(time.Now()), a.Begin(time.Now())
+				time.Sleep(10 * time.Millisecond)
+				first.End(time.Now(), adaptive.Served)
+				second.End(time.Now(), adaptive.Served)
+				b.logLimit(log, time.Now())
+			}
+		}
+		busy(4 * time.Minute)
+		if n := b.limiter.Stats(time.Now()).Limit; n != 2 || out.Len() > 0 {
+			t.Fatalf("limit %d; logged %s", n, &out)
+		}
+		busy(20 * time.Minute)
+		if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"bound":"upper"`) || !strings.Contains(got, `"bulkhead":"orders"`) {
+			t.Errorf("logged %s", got)
+		}
+		c.Adaptive = adaptive.Settings{}
+		b.setLimit(c)
+		b.logLimit(log, time.Now())
+		if mode, found := b.limitStatus(time.Now()); mode != "fixed" || found != nil {
+			t.Errorf("%s %+v", mode, found)
+		}
+	})
+}
+
+// What counts for an adaptive limit: too much, the time that an answer took, or
+// nothing.
+func TestResults(t *testing.T) {
+	for status, want := range map[int]adaptive.Result{
+		200: adaptive.Served, 304: adaptive.Served, 404: adaptive.Served, 429: adaptive.Overloaded, 500: adaptive.Ignored,
+		502: adaptive.Ignored, 503: adaptive.Overloaded, 504: adaptive.Overloaded,
+	} {
+		if got := resultOf(status); got != want {
+			t.Errorf("%d: %d, want %d", status, got, want)
+		}
+	}
+	for _, reason := range append(Reasons(), "") {
+		want := adaptive.Ignored
+		if reason == ReasonBackendTimeout || reason == ReasonDeadline {
+			want = adaptive.Overloaded
+		}
+		if got := resultWithout(reason); got != want {
+			t.Errorf("%q: %d, want %d", reason, got, want)
+		}
+	}
+}
