@@ -76,9 +76,11 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 
 // ServeHTTP is the whole way of a request: breaker peek, limiter, breaker admit,
 // a worker, the answer. The front has routed and cleaned it.
-func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := b.begin(w, r)
+func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.serve(b.begin(w, r)) }
+
+func (b *Bulkhead) serve(c *call) {
 	defer c.end()
+	r := c.r
 
 	// Refused without cost: nothing was queued, nothing is held.
 	switch {

@@ -8,6 +8,7 @@ import (
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/backup"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/journal/kept"
 )
 
 // Config is all that a Supervisor runs on: plain values, already checked. Where
@@ -22,8 +23,9 @@ type Config struct {
 	StateDir    string
 	RuntimeDir  string // worker sockets live in a private folder below it; short
 
-	Bulkheads []BulkheadConfig
-	Journal   JournalConfig
+	Bulkheads   []BulkheadConfig
+	Journal     JournalConfig
+	JournalKeys *kept.Keys // that seal kept requests; nil: none is kept
 
 	TrustedProxies []netip.Prefix
 	DrainTimeout   time.Duration
@@ -64,6 +66,9 @@ type BulkheadConfig struct {
 	RawPath     bool // BULKHEAD_X_PATH=raw: dot segments, //, %2f, %5c pass
 	Fallback    FallbackConfig
 	Journal     RecordConfig
+	// BackendIdempotent declares that the backend does the work of a request once,
+	// however often it gets it.
+	BackendIdempotent bool
 }
 
 // FallbackConfig is what a bulkhead may answer in its backend's place. The zero

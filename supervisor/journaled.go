@@ -13,6 +13,8 @@ type journaled struct {
 	entry    *journal.Entry    // nil: it has no intent
 	withheld bool              // its intent could not be recorded, which the journal says itself
 	failed   []journal.Attempt // in order
+	keeping  keeping
+	replay   *replay // nil: a client sent it
 }
 
 // intend records that the call is about to leave for the worker it has leased. With
@@ -21,7 +23,11 @@ func (c *call) intend() error {
 	if !c.set.Journal.Scope.intends(c.r.Method) {
 		return nil
 	}
+	if err := c.seal(); err != nil {
+		return err
+	}
 	r := c.facts()
+	c.tellKept(r)
 	r.Attempts = []journal.Attempt{c.attempt()}
 	r.RetrySafe = IdempotentMethod(c.r.Method)
 	entry, err := c.bulkhead.journal.begin(c.r.Context(), r)
@@ -29,12 +35,13 @@ func (c *call) intend() error {
 	switch {
 	case err == nil:
 		c.journaled.entry = entry
-		return nil
+		return c.journaled.replay.leave()
 	case errors.Is(err, journal.ErrUnavailable):
 	default: // while the disk was waited for
 		err = &exchange.Error{Fault: exchange.ClientGone, Err: err}
 	}
 	c.journaled.withheld = true
+	c.unseal()
 	return err
 }
 
@@ -58,6 +65,9 @@ func (c *call) attempt() journal.Attempt {
 // recordEnd records what became of the call, if its bulkhead wants that to be known.
 func (c *call) recordEnd(now time.Time) {
 	outcome := c.progress.Outcome()
+	if !sendableAgain(outcome) {
+		c.unseal()
+	}
 	switch {
 	case c.journaled.entry != nil:
 		c.journaled.entry.Close(c.story(outcome, now))
@@ -86,6 +96,7 @@ func (c *call) facts() *journal.Record {
 // story is all that is known of the call at its end.
 func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 	r := c.facts()
+	c.tellKept(r)
 	r.Attempts = c.journaled.failed
 	if c.progress.Begun {
 		r.Attempts = append(r.Attempts, c.lastAttempt(now))

@@ -51,6 +51,14 @@ type RecordConfig struct {
 	Sync    journal.Sync // what an intent survives; empty: the death of the process
 	Query   bool         // queries too: they may hold secrets
 	Headers journal.AllowList
+	// BodyBytes is up to which size requests that may do work are kept, sealed, so
+	// that they can be sent again; 0: none is.
+	BodyBytes int64
+}
+
+// keeps reports whether a request of that method is kept.
+func (c *RecordConfig) keeps(method string) bool {
+	return c.BodyBytes > 0 && c.Scope.intends(method) && !SafeMethod(method)
 }
 
 // JournalConfig bounds the journal. Zero values are those of journal.Options.
@@ -82,6 +90,7 @@ type journaling struct {
 	metrics *metrics
 	clients *journal.Clients
 	opened  atomic.Pointer[journal.Journal] // nil: nothing was ever recorded
+	bodies  bodies
 }
 
 func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
@@ -90,11 +99,11 @@ func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
 }
 
 // open begins to record as c says, if any bulkhead of it is recorded. It does
-// nothing when that was done before. What is open of a supervisor that has died is
-// closed; one that hands over to this one still writes.
+// nothing when that was done before, except that it takes other keys. What is open of
+// a supervisor that has died is closed; one that hands over to this one still writes.
 func (j *journaling) open(c *Config) error {
 	if j.opened.Load() != nil {
-		return nil
+		return j.bodies.open(j, c)
 	}
 	on, sync := false, journal.Always
 	for _, b := range c.Bulkheads {
@@ -115,7 +124,7 @@ func (j *journaling) open(c *Config) error {
 		return err
 	}
 	j.opened.Store(opened)
-	return nil
+	return j.bodies.open(j, c)
 }
 
 // setScope has the journal know what it now stands for.
@@ -149,6 +158,7 @@ func (j *journaling) notify(e journal.Event) {
 	case journal.EventUnsettled:
 		j.log.Error("journal cannot read what a supervisor left that has died", "error", e.Err)
 	case journal.EventTrimmed:
+		j.bodies.trim(j.dir)
 		j.log.Debug("journal removed its oldest segment", "segment", e.Segment)
 	}
 }
@@ -165,6 +175,7 @@ func (j *journaling) close() {
 	if opened == nil {
 		return
 	}
+	defer j.bodies.close()
 	ctx, cancel := context.WithTimeout(context.Background(), journalLastCalls)
 	defer cancel()
 	for opened.Stats().Open > 0 && sleep(ctx, 5*time.Millisecond) {
@@ -207,6 +218,14 @@ func (j *journaling) client(address []string, now time.Time) string {
 		j.log.Warn("journal cannot keep the key of client addresses: a restart will change their words", "error", err)
 	}
 	return word
+}
+
+// runs are those of this process.
+func (j *journaling) runs() []string {
+	if opened := j.opened.Load(); opened != nil {
+		return []string{opened.Run()}
+	}
+	return nil
 }
 
 // status is nil when nothing was ever recorded.

@@ -43,6 +43,9 @@ func appendRecord(b []byte, kind, entry string, at time.Time, r *Record) []byte 
 	b = appendText(b, "client", r.Client, MaxTextBytes)
 	b = appendHeaders(b, r.Headers)
 	b = appendText(b, "body", r.Body, MaxTextBytes)
+	b = appendText(b, "sealed", r.Sealed, MaxTextBytes)
+	b = appendText(b, "replay_of", r.ReplayOf, MaxTextBytes)
+	b = appendText(b, "replay_of_entry", r.ReplayOfEntry, MaxTextBytes)
 	b = appendText(b, "by", r.By, MaxTextBytes)
 	return seal(b, begin)
 }

@@ -242,7 +242,7 @@ func (j *Journal) Begin(ctx context.Context, r *Record) (*Entry, error) {
 		err, reason = context.Cause(ctx), ReasonClientGone
 	}
 	withdrawn := *r
-	withdrawn.Attempts = nil
+	withdrawn.Attempts, withdrawn.Body, withdrawn.Sealed = nil, "", ""
 	withdrawn.Outcome, withdrawn.Reason, withdrawn.RetrySafe = OutcomeRefused, reason, true
 	e.Close(&withdrawn)
 	return nil, err

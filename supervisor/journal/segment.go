@@ -30,9 +30,11 @@ type segment struct {
 	missing int64
 }
 
+const segmentTime = "20060102T150405.000Z"
+
 // segmentName is a name that sorts by seq, then by time.
 func segmentName(seq uint64, now time.Time) string {
-	return fmt.Sprintf("journal-%08d-%s.jsonl", seq, now.UTC().Format("20060102T150405.000Z"))
+	return fmt.Sprintf("journal-%08d-%s.jsonl", seq, now.UTC().Format(segmentTime))
 }
 
 // seqOf reads the number in a segment's name.
