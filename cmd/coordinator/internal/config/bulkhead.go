@@ -55,6 +55,8 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		RawPath:       b.Path == "raw",
 		Fallback:      s.fallback(b),
 		Journal:       journalOf(b),
+
+		BackendIdempotent: b.BackendIdem == "true",
 	}
 	if c.Fallback.Always {
 		c.Workers = 0

@@ -107,6 +107,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	}
 	s.checkFallback(c.Fallback)
 	s.checkJournal(c.Journal)
+	s.checkKept(&c)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}
