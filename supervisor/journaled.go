@@ -20,7 +20,11 @@ type journaled struct {
 // intend records that the call is about to leave for the worker it has leased. With
 // an error it must not leave.
 func (c *call) intend() error {
-	if !c.set.Journal.Scope.intends(c.r.Method) {
+	switch {
+	case c.set.Journal.Scope.intends(c.r.Method):
+	case c.journaled.replay != nil: // since it was asked for
+		return errNotRecorded
+	default:
 		return nil
 	}
 	if err := c.seal(); err != nil {

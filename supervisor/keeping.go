@@ -117,8 +117,11 @@ func (c *call) seal() error {
 	return nil
 }
 
-// errNotKept is a journal.ErrUnavailable.
-var errNotKept = errors.Join(journal.ErrUnavailable, errors.New("the request cannot be kept"))
+// Why a replay does not leave; both are a journal.ErrUnavailable.
+var (
+	errNotKept     = errors.Join(journal.ErrUnavailable, errors.New("the replay cannot be kept"))
+	errNotRecorded = errors.Join(journal.ErrUnavailable, errors.New("the replay would not be recorded"))
+)
 
 // unseal forgets the request: it will not be sent again.
 func (c *call) unseal() {
