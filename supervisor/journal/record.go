@@ -98,10 +98,6 @@ type Record struct {
 	ReplayOfEntry string `json:"replay_of_entry,omitempty"`
 
 	By string `json:"by,omitempty"` // "": the caller; ByRecovery
-
-	// Sync is what an intent must survive, where that is more than Options.Sync. It
-	// is not recorded.
-	Sync Sync `json:"-"`
 }
 
 // Attempt is one worker's part in a request.
