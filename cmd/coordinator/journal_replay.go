@@ -25,10 +25,10 @@ type replayCommand struct {
 	operation
 	StateDir string   `placeholder:"DIR" help:"Read the journal of this state directory."`
 	Bulkhead string   `placeholder:"NAME" help:"Of this bulkhead."`
-	Outcome  []string `default:"never_sent,sent_unknown" placeholder:"WORDS" help:"That ended so: never_sent, sent_unknown or both."`
+	Outcome  []string `default:"never_sent,sent_unknown" placeholder:"WORD" help:"That ended so: never_sent, sent_unknown or both."`
 	Since    moment   `default:"24h" placeholder:"WHEN" help:"That arrived since then: 90s, 1h or 7d ago, or 2026-11-21T06:30:00Z; by default 24h."`
 	Until    moment   `placeholder:"WHEN" help:"That arrived before then."`
-	ID       []string `placeholder:"ID,..." help:"With these request ids."`
+	ID       []string `placeholder:"ID" help:"With these request ids."`
 	Rate     float64  `default:"5" placeholder:"N" help:"At most so many a second, up to 1000; by default 5."`
 	Failures int      `default:"3" placeholder:"N" help:"Stop after so many failures in a row; by default 3."`
 	Execute  bool     `help:"Send them. Without it nothing is sent."`
