@@ -7,8 +7,11 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/sizing"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // Bulkhead is limit, queue, breaker, pool and fallback of one route group, as an
@@ -26,11 +29,14 @@ type Bulkhead struct {
 	drilling  atomic.Pointer[DrillMode]
 	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
 	stats     *bulkheadStats
-	journal   *journaling
-	watch     watchlist
-	failures  failures
-	usage     usage
-	lapse     lapse
+	commons
+	watch    watchlist
+	failures failures
+	usage    usage
+	traffic  *sizing.Recorder // at the limiter
+	worked   cpuMeter
+	sized    atomic.Pointer[sized]
+	lapse    lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log
@@ -39,18 +45,28 @@ type Bulkhead struct {
 	operate sync.Mutex // one operation of an operator at a time
 }
 
+// commons is what bulkheads share: they only write to it, and none waits for what
+// another has written.
+type commons struct {
+	journal *journaling
+	access  *access
+	keyring *keyring
+}
+
 // settings are what a request reads of the configuration. They are replaced as
 // a whole, so a request sees the old ones or the new ones.
 type settings struct {
 	BulkheadConfig
 	cors   *CORS
-	failed map[int]bool // BREAKER_STATUS
-	backed *fallbacks   // nil: FALLBACK=none
+	failed map[int]bool       // BREAKER_STATUS
+	backed *fallbacks         // nil: FALLBACK=none
+	keys   *idempotency.Store // nil: IDEMPOTENCY=off
 }
 
-// newSettings are those of c, after the ones that it replaces; nil: none.
-func newSettings(c BulkheadConfig, before *settings) *settings {
-	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool)}
+// newSettings are those of c with these keys, after the ones that it replaces; nil:
+// none.
+func newSettings(c BulkheadConfig, before *settings, keys *idempotency.Store) *settings {
+	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool), keys: keys}
 	s.backed = newFallbacks(c.Fallback, before)
 	for _, status := range c.BreakerStatus {
 		s.failed[status] = true
@@ -58,7 +74,7 @@ func newSettings(c BulkheadConfig, before *settings) *settings {
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
+func newBulkhead(c BulkheadConfig, shared commons, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(c.Limit, c.Queue),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -66,19 +82,30 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 		retries:  newRetryBudget(),
 		poison:   newPoison(now),
 		stats:    stats,
-		journal:  j,
+		commons:  shared,
+		traffic:  sizing.NewRecorder(now),
 	}
+	b.sized.Store(&sized{setting: settingOf(c), since: now})
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
-	b.settings.Store(newSettings(c, nil))
+	keys, _ := shared.keyring.store(c.Idempotency, nil) // which only fails after others
+	b.settings.Store(newSettings(c, nil, keys))
 	return b
 }
 
 // ServeHTTP is the whole way of a request: breaker peek, limiter, breaker admit,
 // a worker, the answer. The front has routed and cleaned it.
-func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.serve(b.begin(w, r)) }
+func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.serve(w, r, nil) }
 
-func (b *Bulkhead) serve(c *call) {
+// serve is ServeHTTP in a trace; nil: in none.
+func (b *Bulkhead) serve(w http.ResponseWriter, r *http.Request, t *tracing.Trace) {
+	c := b.begin(w, r)
+	c.trace = t
+	b.handle(c)
+}
+
+// handle is the way of a call.
+func (b *Bulkhead) handle(c *call) {
 	defer c.end()
 	r := c.r
 
@@ -89,6 +116,8 @@ func (b *Bulkhead) serve(c *call) {
 		return
 	case r.ContentLength > c.set.MaxBody:
 		c.refuse(ReasonBodyTooLarge)
+		return
+	case c.set.keys != nil && c.ruled():
 		return
 	case b.poison.refuses(r, c.begun):
 		c.refuse(ReasonPoisonRequest)

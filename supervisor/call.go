@@ -22,6 +22,8 @@ import (
 	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/sizing"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // call is one request in a bulkhead, from its arrival to its record. It belongs
@@ -35,7 +37,8 @@ type call struct {
 
 	body     *clientBody    // nil: the request has none
 	slot     *limit.Limiter // whose slot is held; nil: none
-	admitted time.Time
+	admitted time.Time      // when that was taken
+	visit    sizing.Ticket  // of the limiter's slot
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	handed   time.Time // to the worker of this attempt
@@ -50,8 +53,14 @@ type call struct {
 	status   int    // of the answer; 0: none was made
 	told     int    // status of the head that went to the client; 0: none did
 
+	queues   bool // it came as far as the queue
+	attempts int  // workers that were given it
+	trace    *tracing.Trace
+	span     *tracing.Exchange // of the attempt under way, or the one that was answered
+
 	completed time.Time // when the answer had arrived to its last byte
 	journaled journaled
+	keyed     keyed
 
 	sent      stale.Mark       // when it was
 	recording *stale.Recording // of the answer, to stand in later; nil: it will not
@@ -69,12 +78,15 @@ type call struct {
 	ownPace   atomic.Bool  // see hasOwnPace
 	writing   atomic.Int64 // bytes that wait for the client to read; 0: none do
 	moved     atomic.Int64 // bytes of the answer so far
+	wanted    atomic.Bool  // the answer is of use without the client: for a repeat
+	unheard   atomic.Int64 // bytes of the answer that came when the client was gone
 	gathered  atomic.Int64 // bytes of the body that is read to be kept
 	gathering atomic.Bool  // and it is being read
 	pace      pace
 	seen      int64 // moved plus uploaded, when the watch last saw progress
 	seenAt    time.Time
 	overAt    time.Time // when it was first seen over and its client not reading; zero: not yet
+	leftAt    time.Time // when its client was first seen gone, and its answer wanted; zero: not yet
 
 	mu         sync.Mutex
 	exchange   *ipc.Call   // the attempt under way; nil: none
@@ -82,6 +94,7 @@ type call struct {
 	holderSlot int
 	upgraded   net.Conn // the client's, once it left HTTP
 	cause      error    // why the watch ended it
+	tooSlow    bool     // the watch gave up its client alone
 }
 
 func (b *Bulkhead) begin(w http.ResponseWriter, r *http.Request) *call {
@@ -106,26 +119,44 @@ func (c *call) takeSlot() Reason {
 		if !b.upgrades.TryAcquire() {
 			return ReasonTooManyConnections
 		}
-		c.slot = b.upgrades
+		c.slot, c.admitted = b.upgrades, time.Now()
 		return ""
 	}
+	c.queues = true
+	c.visit = b.traffic.Arrive(c.begun)
 	err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
-	now := c.begun
+	now := time.Now()
 	switch {
 	case err == nil:
-		c.slot = b.limiter
-		if b.poison.refuses(c.r, now) { // since it began to wait
+		c.slot, c.admitted = b.limiter, now
+		c.visit.Admitted(now)
+		if b.poison.refuses(c.r, c.begun) { // since it began to wait
 			return ReasonPoisonRequest
 		}
 	case errors.Is(err, limit.ErrFull):
+		c.visit.Refused(now, sizing.QueueFull)
 		return ReasonQueueFull
 	case errors.Is(err, limit.ErrTimeout):
+		c.visit.Refused(now, sizing.QueueTimeout)
 		return ReasonQueueTimeout
 	default:
+		c.visit.Refused(now, sizing.Gone)
 		return ReasonClientGone
 	}
-	b.stats.metrics.queueWait.Observe(time.Since(now).Seconds())
+	b.stats.metrics.queueWait.Observe(now.Sub(c.begun).Seconds())
 	return ""
+}
+
+// releaseSlot gives back the slot that is held. How long that was is of interest
+// where it is the limiter's: an upgrade lasts as long as its client likes.
+func (c *call) releaseSlot() {
+	now := time.Now()
+	if c.slot == c.bulkhead.limiter {
+		c.visit.Released(now)
+		c.bulkhead.stats.hold(now.Sub(c.admitted))
+	}
+	c.slot.Release()
+	c.slot = nil
 }
 
 // takeUpgradeSlot trades the slot for one of the upgrades: an event stream ends
@@ -134,7 +165,7 @@ func (c *call) takeUpgradeSlot() bool {
 	if !c.bulkhead.upgrades.TryAcquire() {
 		return false
 	}
-	c.slot.Release()
+	c.releaseSlot()
 	c.slot = c.bulkhead.upgrades
 	return true
 }
@@ -146,10 +177,8 @@ func isEventStream(h http.Header) bool {
 
 // admit takes the breaker's permit.
 func (c *call) admit() (ok bool) {
-	now := time.Now()
-	c.admitted = now
-	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
-		c.slowAt = now.Add(c.set.Breaker.SlowCall)
+	if c.ticket, ok = c.bulkhead.breaker.Admit(c.admitted); ok && c.set.Breaker.SlowCall > 0 {
+		c.slowAt = c.admitted.Add(c.set.Breaker.SlowCall)
 	}
 	return ok
 }
@@ -182,15 +211,18 @@ func (c *call) send() (*http.Response, error) {
 		if cause := c.attach(x, lease); cause != nil {
 			return nil, cause
 		}
+		c.span = c.trace.Exchange(c.handed, lease.Slot())
 		resp, err := lease.Worker().Do(x)
 		if err == nil {
 			lease.Served()
 			c.answered(sentAt)
+			c.span.Backend(c.handed, c.headAt, resp.StatusCode)
 			return resp, nil
 		}
 		failure, _ := errors.AsType[*exchange.Error](err)
 		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
 		c.attempted(failure)
+		c.traceFailed(failure)
 		c.blame(failure)
 		c.clock(failure)
 		c.suspect(failure)
@@ -225,6 +257,7 @@ func (c *call) attach(x *ipc.Call, lease pool.Lease) error {
 	defer c.mu.Unlock()
 	if c.cause == nil {
 		c.exchange, c.holder, c.holderSlot = x, lease.Worker(), lease.Slot()
+		c.attempts++
 	}
 	return c.cause
 }
@@ -266,7 +299,7 @@ func (c *call) answered(sentAt time.Time) {
 	c.headed.Store(true)
 	c.ticket.Answered(now)
 	c.progress = Progress{Dispatched: true, Stage: exchange.Answered, Begun: true}
-	c.bulkhead.stats.metrics.backendDuration.Observe(now.Sub(sentAt).Seconds())
+	observe(c.bulkhead.stats.metrics.backendDuration, now.Sub(sentAt), c.trace.Exemplar())
 }
 
 // blame tells the pool of a worker that cannot be reached or breaks off.
@@ -364,7 +397,7 @@ func (c *call) reasonOf(err error) Reason {
 		return ReasonQuarantined
 	case errors.Is(err, pool.ErrNoWorker):
 		return ReasonNoWorker
-	case errors.Is(err, pool.ErrStopped):
+	case errors.Is(err, pool.ErrStopped), errors.Is(err, errNotOurTurn):
 		return ReasonDraining
 	case outOfDescriptors(err):
 		return ReasonNoWorker
@@ -410,6 +443,12 @@ func clientFault(r *http.Request, e *exchange.Error) Reason {
 // problem answers in the backend's place. An answer that has begun cannot be
 // taken back: it is cut, so that nobody takes it for whole.
 func (c *call) problem(reason Reason, outcome Outcome) {
+	c.explain(Problem{Reason: reason, Outcome: outcome, RetryAfter: c.retryAfter(reason)})
+}
+
+// explain is problem with what there is to say of p more than its reason.
+func (c *call) explain(p Problem) {
+	reason := p.Reason
 	c.reason, c.status = reason, reason.Status()
 	if c.written || reason == ReasonClientGone {
 		c.abort = true
@@ -424,10 +463,7 @@ func (c *call) problem(reason Reason, outcome Outcome) {
 		c.status, c.told = http.StatusNoContent, http.StatusNoContent
 		return
 	}
-	p := Problem{
-		Reason: reason, Outcome: outcome, RetryAfter: c.retryAfter(reason),
-		RequestID: requestID(c.r), Bulkhead: c.set.Name, Owner: c.set.Owner, Runbook: c.set.Runbook,
-	}
+	p.RequestID, p.Bulkhead, p.Owner, p.Runbook = requestID(c.r), c.set.Name, c.set.Owner, c.set.Runbook
 	c.set.cors.Allow(c.w.Header(), c.r.Header)
 	c.told = c.status
 	p.ServeHTTP(c.w, c.r)

@@ -23,9 +23,14 @@ type Config struct {
 	StateDir    string
 	RuntimeDir  string // worker sockets live in a private folder below it; short
 
-	Bulkheads   []BulkheadConfig
-	Journal     JournalConfig
-	JournalKeys *kept.Keys // that seal kept requests; nil: none is kept
+	Bulkheads []BulkheadConfig
+	Journal   JournalConfig
+	// JournalKeys seal kept requests; nil: none is kept.
+	JournalKeys *kept.Keys
+	Access      AccessConfig
+	// Telemetry is the variables of OpenTelemetry that are set by file. Options.Tracer
+	// was made of them: a reload only says that a change needs a new process.
+	Telemetry map[string]string
 
 	TrustedProxies []netip.Prefix
 	DrainTimeout   time.Duration
@@ -69,6 +74,7 @@ type BulkheadConfig struct {
 	// BackendIdempotent declares that the backend does the work of a request once,
 	// however often it gets it.
 	BackendIdempotent bool
+	Idempotency       IdempotencyConfig
 }
 
 // FallbackConfig is what a bulkhead may answer in its backend's place. The zero

@@ -15,7 +15,7 @@ import (
 // The log has the first failure of a reason at once, and the others together.
 func TestFailuresInTheLog(t *testing.T) {
 	b := &Bulkhead{}
-	b.settings.Store(newSettings(BulkheadConfig{Name: "orders"}, nil))
+	b.settings.Store(newSettings(BulkheadConfig{Name: "orders"}, nil, nil))
 	var text bytes.Buffer
 	log := hclog.New(&hclog.LoggerOptions{Output: &text, JSONFormat: true})
 	old := failureEvery

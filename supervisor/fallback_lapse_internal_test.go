@@ -26,7 +26,7 @@ func TestLapseInTheLog(t *testing.T) {
 	b.lapse.init()
 	b.settings.Store(newSettings(BulkheadConfig{Name: "orders", Fallback: FallbackConfig{
 		Kinds: []fallback.Kind{fallback.Backup}, MaxShare: 0.5, MaxFor: time.Minute,
-	}}, nil))
+	}}, nil, nil))
 	request := &http.Request{Method: http.MethodGet, Header: http.Header{"X-Request-Id": {"first"}}}
 	call := func(kind fallback.Kind, reason Reason) {
 		c := &call{bulkhead: b, set: b.settings.Load(), r: request, stoodIn: kind, reason: reason, status: 200}

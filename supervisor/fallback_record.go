@@ -45,6 +45,10 @@ func (c *call) note(p []byte) {
 	if c.trial != nil {
 		c.trial.take(p)
 	}
+	if c.keyed.claim != nil {
+		c.keyed.claim.Write(p)
+		c.wanted.Store(c.wanted.Load() && c.keyed.claim.Wants())
+	}
 }
 
 // keep ends a recording. It may be called twice: the first one counts.

@@ -195,15 +195,20 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 	}
 	defer next.line.Close()
 	defer next.out.Close()
+	begun, resume := time.Now(), func(bool) {}
 	if err = next.await(ctx, "ready"); err == nil {
+		resume = s.keys.pause()
 		err = next.takeOver(ctx)
 	}
 	if err != nil {
 		_ = next.process.Kill()
 		<-next.ended
 		s.generation.reclaim()
+		s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // it may have sent some
+		resume(false)
 		return 0, err
 	}
+	resume(true)
 	s.handOver(next.process.Pid)
 	return next.process.Pid, nil
 }

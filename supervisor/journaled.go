@@ -31,6 +31,13 @@ func (c *call) intend() error {
 	default:
 		return nil
 	}
+	if c.keyed.claim != nil {
+		if err := c.bulkhead.keyring.enter(); err != nil {
+			c.w.Header()["Connection"] = connectionClose // to the successor
+			return err
+		}
+		defer c.bulkhead.keyring.leave()
+	}
 	if err := c.seal(); err != nil {
 		return err
 	}
@@ -99,7 +106,7 @@ func (c *call) facts() *journal.Record {
 	*r = journal.Record{
 		RequestID: requestID(c.r), Bulkhead: c.set.Name, Method: c.r.Method, Path: c.r.URL.EscapedPath(), Route: c.r.Pattern, Arrived: c.begun,
 		Client:  c.bulkhead.journal.client(c.r.Header["X-Real-Ip"], c.begun),
-		Headers: set.Headers.Of(c.r.Header), Attempts: r.Attempts[:0],
+		Headers: set.Headers.Of(c.r.Header), Attempts: r.Attempts[:0], IdempotencyDigest: c.keyed.digest,
 	}
 	if !c.admitted.IsZero() {
 		r.QueueUS = c.admitted.Sub(c.begun).Microseconds()
@@ -121,7 +128,12 @@ func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 	}
 	r.Outcome, r.Reason, r.Status, r.Fallback = string(outcome), string(c.reason), c.told, string(c.stoodIn)
 	r.RetrySafe = IdempotentMethod(c.r.Method)
-	if c.reason != "" {
+	switch {
+	case c.keyed.replayed:
+		r.Fallback, r.RetrySafe = journal.FallbackReplay, true
+	case c.keyed.known != "":
+		r.RetrySafe = RetrySafe(c.reason, c.keyed.known, c.r.Method)
+	case c.reason != "":
 		r.RetrySafe = RetrySafe(c.reason, outcome, c.r.Method)
 	}
 	r.TookUS, r.BytesOut = now.Sub(c.begun).Microseconds(), c.moved.Load()

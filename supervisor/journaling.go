@@ -107,8 +107,20 @@ type journaling struct {
 }
 
 func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
-	dir := filepath.Join(stateDir, "journal")
+	dir := JournalDir(stateDir)
 	return &journaling{dir: dir, log: log, metrics: m, clients: journal.NewClients(dir)}
+}
+
+// JournalDir is the folder of the journal below a state directory.
+func JournalDir(stateDir string) string { return filepath.Join(stateDir, "journal") }
+
+// runs are the ids of this supervisor's entries.
+func (j *journaling) runs() []string {
+	var ids []string
+	for _, o := range j.opened() {
+		ids = append(ids, o.Run())
+	}
+	return ids
 }
 
 func (j *journaling) of(s journal.Sync) *atomic.Pointer[journal.Journal] {
@@ -229,14 +241,19 @@ func (j *journaling) write(c *RecordConfig, r *journal.Record) {
 	}
 }
 
-// client is the word for a client, empty when its address is not known. A key that
-// cannot be kept is told once a day: the words then end with this process.
+// client is the word for a client, empty when its address is not known.
 func (j *journaling) client(address []string, now time.Time) string {
 	if len(address) != 1 {
 		return ""
 	}
-	addr, err := netip.ParseAddr(address[0])
-	if err != nil {
+	addr, _ := netip.ParseAddr(address[0])
+	return j.clientOf(addr, now)
+}
+
+// clientOf is that of an address. A key that cannot be kept is told once a day: the
+// words then end with this process.
+func (j *journaling) clientOf(addr netip.Addr, now time.Time) string {
+	if !addr.IsValid() {
 		return ""
 	}
 	word, err := j.clients.Hash(addr, now)
@@ -289,12 +306,9 @@ func (j *journaling) status() *JournalStatus {
 	if !known {
 		return nil
 	}
-	status := &JournalStatus{
+	return &JournalStatus{
+		Runs:      j.runs(),
 		Available: s.Available, Unavailable: unavailable, Open: s.Open, Intents: s.Intents, Closes: s.Closes, Refused: s.Refused,
 		Dropped: s.Dropped, Abandoned: s.Abandoned, Segments: s.Segments, StoredBytes: s.Stored,
 	}
-	for _, o := range j.opened() {
-		status.Runs = append(status.Runs, o.Run())
-	}
-	return status
 }

@@ -122,6 +122,7 @@ func workerHandler() http.Handler {
 		}
 		fmt.Fprint(w, sum)
 	})
+	mux.HandleFunc("/{name}/pay", pay)
 	mux.HandleFunc("/{name}/trailer", func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		fmt.Fprint(w, r.Trailer.Get(r.FormValue("name")))

@@ -9,8 +9,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"commerce.example/coordinator/supervisor/accesslog"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // metrics are what /metrics gives. Counters and histograms are fed by requests,
@@ -28,6 +31,7 @@ type metrics struct {
 	slow            *prometheus.CounterVec
 	fallback        *prometheus.CounterVec
 	notKept         *prometheus.CounterVec
+	idempotency     *prometheus.CounterVec
 	restarts        *prometheus.CounterVec
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
@@ -54,6 +58,7 @@ func newMetrics() *metrics {
 		slow:            counter("coordinator_slow_requests_total", "Requests that were older than SLOW_LOG and had no answer yet.", "bulkhead"),
 		fallback:        counter("coordinator_fallback_total", "Answers that were given in the backend's place, by where they came from.", "bulkhead", "kind"),
 		notKept:         counter("coordinator_fallback_not_kept_total", "Answers to safe requests that will not stand in later, by why.", "bulkhead", "why"),
+		idempotency:     counter("coordinator_idempotency_total", "Unsafe requests to bulkheads that take idempotency keys, by what became of the key.", "bulkhead", "verdict"),
 		restarts:        counter("coordinator_worker_restarts_total", "Workers that were lost, replaced or did not start, by cause.", "bulkhead", "cause"),
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
@@ -68,7 +73,7 @@ func newMetrics() *metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.restarts, m.startSeconds,
+		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.idempotency, m.restarts, m.startSeconds,
 		m.outputDropped, m.operations, m.bodies, m.replays, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -85,6 +90,37 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 		Name: name, Help: help, Buckets: seconds,
 		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 	}, labels)
+}
+
+// observe measures d. trace is the id of the trace that a collector has of it; "":
+// none has.
+func observe(into prometheus.Observer, d time.Duration, trace string) {
+	if trace == "" {
+		into.Observe(d.Seconds())
+		return
+	}
+	into.(prometheus.ExemplarObserver).ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": trace})
+}
+
+// countAccess shows what the access log has done.
+func (m *metrics) countAccess(stats func() accesslog.Stats) {
+	const name, help = "coordinator_access_log_lines_total", "Lines of the access log, by what became of them."
+	m.countResult(name, help, "written", func() uint64 { return stats().Written })
+	m.countResult(name, help, "dropped", func() uint64 { return stats().Dropped })
+}
+
+// countSpans shows what became of traces.
+func (m *metrics) countSpans(stats func() tracing.Stats) {
+	const name, help = "coordinator_trace_spans_total", "Spans of traces, by what became of them."
+	m.countResult(name, help, "exported", func() uint64 { return stats().Exported })
+	m.countResult(name, help, "failed", func() uint64 { return stats().Failed })
+	m.countResult(name, help, "dropped", func() uint64 { return stats().Dropped })
+}
+
+func (m *metrics) countResult(name, help, result string, n func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: name, Help: help, ConstLabels: prometheus.Labels{"result": result},
+	}, func() float64 { return float64(n()) }))
 }
 
 // countDropped shows lost log lines.
@@ -109,7 +145,7 @@ func (m *metrics) forget(bulkhead string) {
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
 	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept,
-		m.restarts, m.startSeconds, m.outputDropped, m.bodies, m.replays} {
+		m.idempotency, m.restarts, m.startSeconds, m.outputDropped, m.bodies, m.replays} {
 		v.DeletePartialMatch(labels)
 	}
 }
@@ -128,6 +164,7 @@ type bulkheadMetrics struct {
 	refused         []prometheus.Counter // by index in reasons
 	fallback        []prometheus.Counter // by kindIndex
 	notKept         map[stale.Why]prometheus.Counter
+	idempotency     map[idempotency.Verdict]prometheus.Counter
 	restarts        map[pool.Cause]prometheus.Counter
 
 	requests sync.Map // requestKey to prometheus.Counter
@@ -161,6 +198,7 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 		startSeconds:    m.startSeconds.WithLabelValues(name),
 		outputDropped:   m.outputDropped.WithLabelValues(name),
 		notKept:         make(map[stale.Why]prometheus.Counter),
+		idempotency:     make(map[idempotency.Verdict]prometheus.Counter),
 		restarts:        make(map[pool.Cause]prometheus.Counter),
 	}
 	for _, r := range reasons {
@@ -171,6 +209,9 @@ func (m *metrics) bulkhead(name string) *bulkheadMetrics {
 	}
 	for _, why := range stale.Whys() {
 		b.notKept[why] = m.notKept.WithLabelValues(name, string(why))
+	}
+	for _, verdict := range idempotency.Verdicts() {
+		b.idempotency[verdict] = m.idempotency.WithLabelValues(name, string(verdict))
 	}
 	for _, c := range pool.Causes() {
 		b.restarts[c] = m.restarts.WithLabelValues(name, string(c))

@@ -90,7 +90,7 @@ func TestPaceOfExtremes(t *testing.T) {
 // A tick that comes late charges no client with the time in between.
 func TestLateTickChargesNobody(t *testing.T) {
 	var l watchlist
-	c := &call{r: new(http.Request), set: newSettings(BulkheadConfig{}, nil)}
+	c := &call{r: new(http.Request), set: newSettings(BulkheadConfig{}, nil, nil)}
 	c.headed.Store(true)
 	c.writing.Store(1)
 	l.add(c)
@@ -123,7 +123,7 @@ func BenchmarkWatchTick(b *testing.B) {
 	for name, rate := range map[string]int64{"off": 0, "on": 240} {
 		b.Run(name, func(b *testing.B) {
 			var l watchlist
-			set := newSettings(BulkheadConfig{IdleTimeout: time.Hour}, nil)
+			set := newSettings(BulkheadConfig{IdleTimeout: time.Hour}, nil, nil)
 			for range 1000 {
 				c := &call{r: new(http.Request), set: set}
 				c.headed.Store(true)

@@ -40,6 +40,7 @@ const (
 	ReasonDeadline            Reason = "deadline"
 	ReasonIdempotencyConflict Reason = "idempotency_conflict"
 	ReasonIdempotencyMismatch Reason = "idempotency_mismatch"
+	ReasonIdempotencyFull     Reason = "idempotency_full"
 )
 
 // StatusClientGone stands in logs and metrics for a request whose client left.
@@ -162,6 +163,10 @@ var reasonTable = map[Reason]reasonFacts{
 	ReasonIdempotencyMismatch: {
 		status: http.StatusUnprocessableEntity, proxyError: "http_request_error",
 		title: "Idempotency mismatch", detail: "This idempotency key was used for a different request.",
+	},
+	ReasonIdempotencyFull: {
+		status: http.StatusServiceUnavailable, proxyError: "destination_unavailable", waiting: true,
+		title: "Idempotency keys full", detail: "A new idempotency key could not be remembered, so the request is not sent.",
 	},
 }
 

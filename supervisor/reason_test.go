@@ -43,6 +43,7 @@ var contract = map[supervisor.Reason]struct {
 	"worker_unresponsive":  {504, "http_response_timeout", false},
 	"idempotency_conflict": {409, "http_request_error", true},
 	"idempotency_mismatch": {422, "http_request_error", false},
+	"idempotency_full":     {503, "destination_unavailable", true},
 }
 
 func TestReasonsAreTheContract(t *testing.T) {

@@ -36,7 +36,7 @@ func (c *call) relay(resp *http.Response) {
 		c.deliver()
 		return
 	}
-	if !body.AtHand() && !c.flushHead() {
+	if !body.AtHand() && !c.flushHead() && !c.outlives() {
 		return
 	}
 	buf := relayBuffers.Get().(*[relayBuffer]byte)
@@ -45,9 +45,10 @@ func (c *call) relay(resp *http.Response) {
 		n, err := body.Read(buf[:])
 		c.note(buf[:n])
 		if err == io.EOF {
+			c.noteTrailer(resp.Trailer)
 			c.complete(resp.StatusCode)
 		}
-		if n > 0 && !c.write(buf[:n], err == nil) {
+		if !c.pass(buf[:n], err == nil) {
 			return
 		}
 		switch err {
@@ -64,6 +65,16 @@ func (c *call) relay(resp *http.Response) {
 			return
 		}
 	}
+}
+
+// pass hands a piece of the answer to the client, if it is still there, and reports
+// whether there is any use in the next.
+func (c *call) pass(p []byte, flush bool) bool {
+	if c.keyed.alone {
+		c.unheard.Add(int64(len(p)))
+		return c.wanted.Load()
+	}
+	return len(p) == 0 || c.write(p, flush) || c.outlives()
 }
 
 // flushHead sends a head whose body takes its time: a client may wait for it
@@ -99,8 +110,11 @@ func (c *call) write(p []byte, flush bool) bool {
 func (c *call) lost(err error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if exchange.FaultOf(c.cause) == exchange.ClientTimeout {
-		return c.cause // HTTP/2 says that the stream is closed
+	switch { // HTTP/2 says that the stream is closed
+	case exchange.FaultOf(c.cause) == exchange.ClientTimeout:
+		return c.cause
+	case c.tooSlow:
+		return &exchange.Error{Fault: exchange.ClientTimeout, Err: err}
 	}
 	return &exchange.Error{Fault: exchange.ClientGone, Err: err}
 }
@@ -123,6 +137,7 @@ func (c *call) writeHead(resp *http.Response) {
 	h := c.w.Header()
 	StripHopByHop(resp.Header)
 	c.remember(resp)
+	c.recordFirst(resp)
 	for name, values := range resp.Header {
 		h[name] = values
 	}
@@ -167,6 +182,7 @@ func (c *call) complete(status int) {
 	c.progress.Complete, c.completed = true, now
 	c.bulkhead.poison.absolve(c.r, now)
 	c.keep(now, true)
+	c.endClaim(OutcomeUndelivered, now) // what the client makes of it comes later
 	if c.trial != nil {
 		c.trial.whole = true
 	}
@@ -179,6 +195,7 @@ func (c *call) settle(now time.Time) {
 	outcome := breaker.Ignored
 	if c.reason != "" && c.reason.CountsAgainstBackend() {
 		outcome = breaker.Failure
+		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
 }
@@ -188,6 +205,7 @@ func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
 		outcome = breaker.Failure
+		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
 }
@@ -199,9 +217,7 @@ func (c *call) giveBack() {
 		c.lease.Release()
 	}
 	if c.slot != nil {
-		c.slot.Release()
-		c.slot = nil
-		c.bulkhead.stats.hold(time.Since(c.admitted))
+		c.releaseSlot()
 	}
 }
 
@@ -236,6 +252,7 @@ func (c *call) end() {
 	now := time.Now()
 	c.settle(now)
 	c.keep(now, false)
+	c.endClaim(c.progress.Outcome(), now)
 	if c.trial != nil {
 		c.trial.done()
 	}
@@ -243,6 +260,8 @@ func (c *call) end() {
 	c.body.leave(c)
 	b.stats.record(c, now)
 	c.recordEnd(now)
+	c.tell(now)
+	c.endTrace(now)
 	if c.set.backed != nil {
 		b.lapse.note(c, now)
 	}

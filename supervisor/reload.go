@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/pool"
 )
 
@@ -63,9 +65,10 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	if state := *s.state.Load(); state != stateReady {
 		return fmt.Errorf("the supervisor is %s", state)
 	}
+	r.Details = append(r.Details, s.access.reopen(ctx)...) // whatever the configuration is: the file was moved
 	config, err := s.options.Load()
 	if err != nil {
-		r.Details = strings.Split(err.Error(), "\n")
+		r.Details = append(r.Details, strings.Split(err.Error(), "\n")...)
 		return errors.New("the configuration has mistakes; the running one stays")
 	}
 	config.FrontLimits = config.FrontLimits.WithDefaults()
@@ -75,6 +78,9 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	r.Details = append(r.Details, s.keepFixed(&config)...)
 
 	if err := s.journal.open(&config); err != nil {
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
+	if err := s.keys.open(config.Bulkheads); err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
 	plan := s.plan(config)
@@ -92,7 +98,11 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 		s.abandon(plan)
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
-	s.commit(plan, router, config, next)
+	if err := s.access.apply(config.Access); err != nil {
+		s.abandon(plan)
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
+	r.Details = append(r.Details, s.commit(plan, router, config, next)...)
 	r.Bulkheads = plan.touched()
 	r.Did = plan.summary()
 	if len(kept) > 0 {
@@ -116,10 +126,11 @@ func (s *Supervisor) keepFixed(c *Config) (said []string) {
 	keep("COORDINATOR_ADMIN_TOKEN", c.AdminToken != old.AdminToken)
 	keep("COORDINATOR_STATE_DIR", c.StateDir != old.StateDir || c.RuntimeDir != old.RuntimeDir)
 	keep("COORDINATOR_JOURNAL_*", c.Journal != old.Journal)
+	keep("OTEL_*", !maps.Equal(c.Telemetry, old.Telemetry))
 	s.keepLimits(&c.FrontLimits, keep)
 	c.Listen, c.TLSCert, c.TLSKey = old.Listen, old.TLSCert, old.TLSKey
 	c.AdminListen, c.AdminSocket, c.AdminToken = old.AdminListen, old.AdminSocket, old.AdminToken
-	c.StateDir, c.RuntimeDir, c.Journal = old.StateDir, old.RuntimeDir, old.Journal
+	c.StateDir, c.RuntimeDir, c.Journal, c.Telemetry = old.StateDir, old.RuntimeDir, old.Journal, old.Telemetry
 	return said
 }
 
@@ -171,7 +182,7 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
-			c.bulkhead = newBulkhead(c.to, s.journal, newBulkheadStats(s.metrics, c.to.Name, now), now)
+			c.bulkhead = newBulkhead(c.to, s.commons(), newBulkheadStats(s.metrics, c.to.Name, now), now)
 		}
 		if c.needsWorkers() {
 			c.pool = s.newPool(c.bulkhead, c.to)
@@ -229,14 +240,18 @@ func (s *Supervisor) abandon(p *reloadPlan) {
 }
 
 // commit makes the plan the running configuration: requests that come from now
-// on see all of it.
-func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next []BulkheadConfig) {
+// on see all of it. It returns what to say of it.
+func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next []BulkheadConfig) (said []string) {
 	t := &table{router: router}
 	old := make(map[string]*pool.Pool)
 	for _, c := range p.revisions {
 		b := c.bulkhead
-		if !c.kept {
-			b.apply(c.to)
+		if c.added {
+			s.keys.restoreAll(keysOf([]*Bulkhead{b}))
+		} else if !c.kept {
+			if err := b.apply(c.to); err != nil {
+				said = append(said, fmt.Sprintf("%s: keeps its IDEMPOTENCY_* settings: %v", c.to.Name, err))
+			}
 		}
 		if c.pool != nil {
 			if before := b.pool.Swap(c.pool); before != nil {
@@ -267,6 +282,7 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 		name := b.settings.Load().Name
 		s.retire(name, b.pool.Load(), config.DrainTimeout, func() { s.metrics.forget(name) })
 	}
+	return said
 }
 
 // retire drains a pool that no request finds any more, aside.
@@ -306,14 +322,20 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 	return nil
 }
 
-// apply changes in place what workers do not see.
-func (b *Bulkhead) apply(c BulkheadConfig) {
-	now := time.Now()
-	b.settings.Store(newSettings(c, b.settings.Load()))
+// apply changes in place what workers do not see. With an error the settings of its
+// keys stay, and all others change.
+func (b *Bulkhead) apply(c BulkheadConfig) error {
+	now, before := time.Now(), b.settings.Load()
+	keys, err := b.keyring.store(c.Idempotency, before.keys)
+	if keys != nil && before.keys == nil {
+		b.keyring.restoreAll(map[string]*idempotency.Store{c.Name: keys})
+	}
+	b.settings.Store(newSettings(c, before, keys))
 	b.limiter.Resize(c.Limit, c.Queue)
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)
 	b.breaker.SetMode(now, c.BreakerMode)
+	return err
 }
 
 func (p *reloadPlan) touched() []string {

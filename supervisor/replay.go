@@ -246,14 +246,14 @@ func (s *Supervisor) sendAgain(ctx context.Context, b *Bulkhead, p *replay, resu
 	return nil
 }
 
-// serveWhole is serve for a caller that is no server: an answer that is cut ends here.
+// serveWhole is handle for a caller that is no server: an answer that is cut ends here.
 func (b *Bulkhead) serveWhole(c *call) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			panic(p)
 		}
 	}()
-	b.serve(c)
+	b.handle(c)
 }
 
 // httpRequest is the first request as a client of HTTP/1.1 would send it again.

@@ -40,8 +40,9 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		RequestsPerSecond: b.stats.rate(now, served, latency.Count()),
 		P50Seconds:        latency.Quantile(0.5).Seconds(), P99Seconds: latency.Quantile(0.99).Seconds(),
 		Refused: b.stats.refusedLastMinute(now), Poisoned: b.poison.refused(now),
-		Fallback: b.fallbackStatus(set.backed, now),
+		Fallback: b.fallbackStatus(set.backed, now), Idempotency: idempotencyStatus(set, now),
 	}
+	out.RequestsTotal, out.RefusedTotal, out.Recent = b.stats.recent.status(now)
 	if mode := b.drilling.Load(); mode != nil {
 		out.Drill = *mode
 	}

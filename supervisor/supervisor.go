@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // Options of a Supervisor. Config and BuiltIn are needed.
@@ -40,6 +42,10 @@ type Options struct {
 	Successor func() (path string, args, env []string, err error)
 	// Handover is what an earlier supervisor handed down; nil: nothing.
 	Handover *Handover
+	// Stdout is where the access log goes that has no file; nil: it needs one.
+	Stdout io.Writer
+	// Tracer is told of requests, and stays its owner's; nil: nobody is.
+	Tracer *tracing.Tracer
 }
 
 // Supervisor is the parent process: it holds the listeners, the router and the
@@ -64,6 +70,8 @@ type Supervisor struct {
 	memory     atomic.Pointer[memory] // nil: no worker has a limit
 	evidence   *evidence
 	journal    *journaling
+	access     access
+	keys       *keyring
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
@@ -80,6 +88,7 @@ type Supervisor struct {
 	life     context.Context          // ends when the stop begins
 	endLife  context.CancelFunc
 	drill    drillToken
+	advisory *advisory
 	hard     context.Context // ends every drain
 }
 
@@ -98,14 +107,16 @@ func New(o Options) (*Supervisor, error) {
 	o.Config.FrontLimits = o.Config.FrontLimits.WithDefaults()
 	s := &Supervisor{
 		options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(),
-		replaced: make(chan struct{}), retired: make(map[string]chan struct{}),
+		replaced: make(chan struct{}), retired: make(map[string]chan struct{}), advisory: newAdvisory(),
 	}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.setState(stateStarting)
 	s.config.Store(&o.Config)
 	s.evidence = newEvidence(o.Config.StateDir, o.Log)
 	s.journal = newJournaling(o.Config.StateDir, s.metrics, o.Log)
-	s.front.ids = NewRequestIDs()
+	s.access.stdout, s.access.log, s.access.journal = o.Stdout, o.Log, s.journal
+	s.front.ids, s.front.access, s.front.tracer = NewRequestIDs(), &s.access, o.Tracer
+	s.keys = newKeyring(o.Config.StateDir, o.Log)
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
 	router, err := NewRouter(routesOf(o.Config.Bulkheads), o.Config.Head)
@@ -114,6 +125,10 @@ func New(o Options) (*Supervisor, error) {
 	}
 	s.front.table.Store(&table{router: router})
 	s.metrics.registry.MustRegister(newGauges(s.bulkheads), newJournalGauges(s.journal))
+	s.metrics.countAccess(s.access.counts.Stats)
+	if o.Tracer != nil {
+		s.metrics.countSpans(o.Tracer.Stats)
+	}
 	if o.LogDropped != nil {
 		s.metrics.countDropped(o.LogDropped)
 	}
@@ -163,10 +178,17 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer s.releaseMemory()
+	if err := s.access.apply(config.Access); err != nil {
+		return err
+	}
+	defer s.access.close()
 	if err := s.journal.open(config); err != nil {
 		return err
 	}
 	defer s.journal.close()
+	if err := s.keys.open(config.Bulkheads); err != nil {
+		return err
+	}
 	if err := s.listen(config, from); err != nil {
 		return err
 	}
@@ -183,7 +205,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	defer s.admin.close()
 
 	defer s.evidence.close() // when pools and watch have ended
+	begun := time.Now()
 	s.startBulkheads(config)
+	s.restoreKeys() // while the workers start
 	stopWatch := s.startWatch()
 	defer stopWatch()
 	s.awaitWorkers(ctx)
@@ -192,6 +216,8 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 			s.giveUp()
 			return err
 		}
+		s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // what the old one has sent since; from now on it sends none
+		defer s.followKeys(begun)()
 		s.admin.serve()
 	}
 	served := s.serve()
@@ -244,10 +270,14 @@ func (s *Supervisor) giveUp() {
 	}
 }
 
+func (s *Supervisor) commons() commons {
+	return commons{journal: s.journal, access: &s.access, keyring: s.keys}
+}
+
 // start makes a bulkhead and begins to start its workers.
 func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	now := time.Now()
-	b := newBulkhead(c, s.journal, newBulkheadStats(s.metrics, c.Name, now), now)
+	b := newBulkhead(c, s.commons(), newBulkheadStats(s.metrics, c.Name, now), now)
 	b.pool.Store(s.newPool(b, c))
 	return b
 }
@@ -274,7 +304,7 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
 	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
 	s.guards = guards{
-		stats: s.front.stats, ids: s.front.ids, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
+		stats: s.front.stats, ids: s.front.ids, access: &s.access, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
 	}
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
@@ -339,13 +369,18 @@ func (s *Supervisor) startWatch() (stop func()) {
 			case now := <-tick.C:
 				s.ticked.Add(1)
 				rate := s.config.Load().MinBodyRate
-				for _, b := range s.bulkheads() {
+				s.access.logDropped(now)
+				for i, b := range s.bulkheads() {
 					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
 					if n%5 == 0 {
 						b.logFailures(s.log, now, failureEvery)
 						b.logBreaker(s.log, now)
 						b.logPoison(s.log)
 						b.logFallback(s.log, now)
+						b.observeSetting(now)
+					}
+					if (n+i*cpuStagger)%cpuEvery == 0 {
+						b.observeCPU(now)
 					}
 				}
 			}

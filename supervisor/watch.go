@@ -79,7 +79,7 @@ func (l *watchlist) cancelAll(fault exchange.Fault) {
 // look is one look of the watch at a call, since the one before.
 func (c *call) look(now time.Time, since time.Duration, rate int64) {
 	switch {
-	case c.r.Context().Err() != nil:
+	case c.r.Context().Err() != nil && !c.goesOn(now):
 		c.cancel(exchange.ClientGone)
 	case !c.ends.IsZero() && now.After(c.ends):
 		c.cancel(c.whoHoldsUp())
@@ -100,7 +100,7 @@ func (c *call) look(now time.Time, since time.Duration, rate int64) {
 
 // lookIdle ends a body of which nothing has moved, either way, for long.
 func (c *call) lookIdle(now time.Time) {
-	seen := c.moved.Load()
+	seen := c.moved.Load() + c.unheard.Load()
 	if x := c.current(); x != nil {
 		seen += x.Uploaded()
 	}
@@ -112,9 +112,16 @@ func (c *call) lookIdle(now time.Time) {
 	}
 }
 
-// timeOut cancels, and ends a write that the client does not take.
+// timeOut cancels, and ends a write that the client does not take. Where the answer
+// is of use without the client, to end the write is all.
 func (c *call) timeOut(fault exchange.Fault, now time.Time) {
-	c.cancel(fault)
+	if c.wanted.Load() && c.writing.Load() > 0 {
+		c.mu.Lock()
+		c.tooSlow = true
+		c.mu.Unlock()
+	} else {
+		c.cancel(fault)
+	}
 	if c.writing.Load() > 0 {
 		_ = http.NewResponseController(c.w).SetWriteDeadline(now)
 	}
@@ -124,7 +131,7 @@ func (c *call) timeOut(fault exchange.Fault, now time.Time) {
 // whose call is over. Nothing else would: a client that has shut its own side is
 // gone, and can refuse to read for ever.
 func (c *call) letGo(now time.Time) {
-	if c.writing.Load() == 0 || !c.over() {
+	if c.writing.Load() == 0 || !c.over() && c.leftAt.IsZero() {
 		return
 	}
 	if c.overAt.IsZero() {

@@ -71,14 +71,18 @@ another terminal, also to change coordinator.env and reload:
   ./coordinator status --env-file coordinator.env
   ./coordinator demo fault orders hang    # or down, slow, errors, garbage, up
   ./coordinator status orders --env-file coordinator.env
+  ./coordinator size orders --env-file coordinator.env
   ./coordinator restart orders --env-file coordinator.env
   ./coordinator snapshot history --verify --env-file coordinator.env
+  curl -i %[2]s%[10]s -H 'Content-Type: application/json' \
+    -H 'Idempotency-Key: one' -d '{"order":"1","amount":1,"currency":"EUR"}'
+                       # twice: it is paid once
   kill -9 %-7[6]d    # a worker of orders: another takes its place at once
   kill -9 %-7[7]d    # the coordinator: its workers die with it; it is restarted
 
 Ctrl-C ends it all and removes the folder.
 
-`, stack.Dir, stack.URL(), demo.Route("orders"), demo.Username(7), demo.Route("catalog"), worker, stack.Pid(), stack.AdminListen, demo.PagePath)
+`, stack.Dir, stack.URL(), demo.Route("orders"), demo.Username(7), demo.Route("catalog"), worker, stack.Pid(), stack.AdminListen, demo.PagePath, demo.Route("payments"))
 }
 
 // sentence begins a phase.

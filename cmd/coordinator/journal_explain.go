@@ -248,6 +248,8 @@ func (s *sheet) ending(r *journal.Story) {
 		s.step("", "ended nobody knows how: its coordinator died, or the record is damaged", alarm)
 	case r.By == journal.ByRecovery:
 		s.step("", "was in flight when its coordinator died; the next one closed it on "+instant(r.At), alarm)
+	case r.Fallback == journal.FallbackReplay:
+		s.step(after(r.TookUS), fmt.Sprintf("ended: its idempotency key was known, and the client was given the first answer again, %d, with %d bytes", r.Status, r.BytesOut), calm)
 	case r.Status > 0:
 		text := fmt.Sprintf("ended: the client was answered %d, with %d bytes", r.Status, r.BytesOut)
 		if r.Fallback != "" {

@@ -208,9 +208,10 @@ func done(r *supervisor.ReplayResult) bool {
 	return r.Outcome == supervisor.OutcomeDone && r.Status < 400
 }
 
-// full are the reasons of refusals that may pass by themselves in a moment. All
-// others of a bulkhead that takes nothing end the run at once.
-var full = []supervisor.Reason{supervisor.ReasonQueueFull, supervisor.ReasonQueueTimeout}
+// takesNothing are the reasons of refusals that the next request would have too.
+var takesNothing = []supervisor.Reason{
+	supervisor.ReasonBreakerOpen, supervisor.ReasonDraining, supervisor.ReasonQuarantined, supervisor.ReasonNoWorker, supervisor.ReasonJournalUnavailable,
+}
 
 func (r *replayRun) judge(result *supervisor.ReplayResult) {
 	r.listed++
@@ -228,7 +229,7 @@ func (r *replayRun) judge(result *supervisor.ReplayResult) {
 	r.failed++
 	r.inRow++
 	switch {
-	case result.Outcome == supervisor.OutcomeRefused && !slices.Contains(full, result.Reason):
+	case result.Outcome == supervisor.OutcomeRefused && slices.Contains(takesNothing, result.Reason):
 		r.stopped = fmt.Sprintf("stopped: its bulkhead takes nothing (%s)", result.Reason)
 	case r.inRow >= r.command.Failures:
 		r.stopped = fmt.Sprintf("stopped after %s in a row", counted(int64(r.inRow), "failure"))

@@ -24,23 +24,15 @@ var moods = map[string]mood{
 
 // writeSupervisor writes the lines on top: who answers, and how many are well.
 func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
-	head := fmt.Sprintf("coordinator %s, %s%s, pid %d, on %s", status.Version, status.State, lasting(status.Since, now),
-		status.Pid, strings.Join(status.Listen, ", "))
-	for _, line := range wrap(printable(head), config.Width) {
+	for _, line := range wrap(headText(status, now), config.Width) {
 		s.put(line, moods[status.State])
 		s.WriteByte('\n')
 	}
-	counts, states := map[string]int{}, []string{}
-	for _, b := range status.Bulkheads {
-		if counts[b.State]++; counts[b.State] == 1 {
-			states = append(states, b.State)
-		}
-	}
+	states, counts := statesOf(status)
 	if len(states) == 0 {
 		s.WriteString("no bulkheads\n")
 		return
 	}
-	slices.SortStableFunc(states, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
 	fmt.Fprintf(s, "%d bulkheads: ", len(status.Bulkheads))
 	for i, state := range states {
 		if i > 0 {
@@ -53,6 +45,25 @@ func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
 	if by := enforcement(status); by != "" {
 		fmt.Fprintf(s, "memory limits enforced by: %s\n", printable(string(by)))
 	}
+}
+
+// headText is who answers.
+func headText(status supervisor.Status, now time.Time) string {
+	return printable(fmt.Sprintf("coordinator %s, %s%s, pid %d, on %s", status.Version, status.State, lasting(status.Since, now),
+		status.Pid, strings.Join(status.Listen, ", ")))
+}
+
+// statesOf is the states that bulkheads are in, the most frequent first, and how
+// many are in each.
+func statesOf(status supervisor.Status) (states []string, counts map[string]int) {
+	counts = map[string]int{}
+	for _, b := range status.Bulkheads {
+		if counts[b.State]++; counts[b.State] == 1 {
+			states = append(states, b.State)
+		}
+	}
+	slices.SortStableFunc(states, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
+	return states, counts
 }
 
 // writeJournalState says when requests are refused for want of a journal.
@@ -141,6 +152,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.Drill != "", "drill", drillText(b), watch)
 	add(b.Breaker.State != "closed", "breaker", breakerText(b.Breaker, now), moods[b.Breaker.State])
 	add(b.Fallback != nil && b.Fallback.Since != nil, "fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
+	add(keysMood(b.Idempotency) != calm, "keys", keysText(b.Idempotency), keysMood(b.Idempotency))
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
@@ -176,6 +188,9 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	if b.Fallback != nil {
 		add("fallback", fallbackText(b.Fallback, now), fallbackMood(b.Fallback))
 		add("", fallbackStockText(b.Fallback), calm)
+	}
+	if b.Idempotency != nil {
+		add("keys", keysText(b.Idempotency), keysMood(b.Idempotency))
 	}
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)

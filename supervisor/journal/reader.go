@@ -190,6 +190,10 @@ func (s *Story) RetryAdvice() (safe bool, why string) {
 	switch {
 	case s.State == InFlight:
 		return false, "it is still in flight: its outcome is not known yet"
+	case s.Fallback == FallbackReplay:
+		return true, "with the same idempotency key it is given the same answer again, and is not sent"
+	case s.Reason == ReasonConflict && !s.RetrySafe:
+		return false, "it was one itself, of a request whose work may have been done; with the same idempotency key it is not sent"
 	case s.Outcome == OutcomeRefused && s.RetrySafe:
 		return true, "it never left the coordinator"
 	case s.Outcome == OutcomeNeverSent && s.RetrySafe:

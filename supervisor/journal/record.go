@@ -39,6 +39,13 @@ const (
 	BodyLost     = "lost"      // there was no room, or the disk failed
 )
 
+// What this package gives advice about besides: what Record.Fallback says of a
+// repeat that was given the first answer, and the reason of one that could not be.
+const (
+	FallbackReplay = "replay"
+	ReasonConflict = "idempotency_conflict"
+)
+
 // ByRecovery is Record.By of a close that the caller never gave.
 const ByRecovery = "recovery"
 
@@ -76,7 +83,8 @@ type Record struct {
 	Outcome  string    `json:"outcome,omitempty"`  // only of a close
 	Reason   string    `json:"reason,omitempty"`
 	Status   int       `json:"status,omitempty"` // what the client was told; 0: nothing
-	// Fallback is what stood in for the answer (stale, backup); "": nothing did.
+	// Fallback is what stood in for an answer (stale, backup), or that it was the
+	// first one to its idempotency key (replay); "": neither.
 	Fallback string `json:"fallback,omitempty"`
 	BytesIn  int64  `json:"bytes_in,omitempty"`
 	BytesOut int64  `json:"bytes_out,omitempty"`

@@ -30,6 +30,7 @@ type segment struct {
 	missing int64
 }
 
+// segmentTime is how a segment's name says when it was begun.
 const segmentTime = "20060102T150405.000Z"
 
 // segmentName is a name that sorts by seq, then by time.

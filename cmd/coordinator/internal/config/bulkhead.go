@@ -55,6 +55,7 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		RawPath:       b.Path == "raw",
 		Fallback:      s.fallback(b),
 		Journal:       journalOf(b),
+		Idempotency:   idempotencyOf(b),
 
 		BackendIdempotent: b.BackendIdem == "true",
 	}

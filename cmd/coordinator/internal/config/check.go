@@ -54,6 +54,7 @@ func (s *scope) checkGlobal(g *global) {
 	}
 	s.checkFrontLimits(g)
 	s.checkJournalSize(g)
+	s.checkAccessLog(g)
 }
 
 // checkFrontLimits refuses what would shut out ordinary clients, and what would
@@ -108,6 +109,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig) {
 	s.checkFallback(c.Fallback)
 	s.checkJournal(c.Journal)
 	s.checkKept(&c)
+	s.checkIdempotency(c)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%d", s.prefix, c.Limit)
 	}

@@ -18,6 +18,7 @@ import (
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/journal"
 )
 
@@ -123,6 +124,10 @@ func TestDefaults(t *testing.T) {
 				MaxShare: 1,
 			},
 			Journal: supervisor.RecordConfig{Scope: supervisor.JournalUnsafe, Sync: journal.Process},
+			Idempotency: supervisor.IdempotencyConfig{Mode: supervisor.IdempotencyOff, Settings: idempotency.Settings{
+				Bytes: 64 << 20, MaxAge: time.Hour, MaxAnswer: 1 << 20,
+				Scope: []idempotency.Credential{{Field: "Authorization"}, {Field: "Cookie"}, {Field: "X-Api-Key"}, {Field: "X-Auth-Token"}},
+			}},
 		}},
 	}
 	if !reflect.DeepEqual(c.Supervisor, want) {

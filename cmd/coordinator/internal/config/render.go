@@ -92,8 +92,11 @@ func WriteVariables(w io.Writer) error {
 	var b strings.Builder
 	for _, v := range Variables() {
 		b.WriteString(v.Name)
-		if v.Default != "" {
-			fmt.Fprintf(&b, "  [%s]", v.Default)
+		if text := "  [" + v.Default + "]"; v.Default != "" {
+			if len(v.Name)+len(text) > Width {
+				b.WriteString("\n  ")
+			}
+			b.WriteString(text)
 		}
 		b.WriteByte('\n')
 		for _, line := range wrap(v.Meaning, Width-4, " ") {

@@ -1,6 +1,10 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+
+	"commerce.example/coordinator/supervisor/accesslog"
+)
 
 // A variable is one field: `env` is its name after the prefix, `envDefault` its
 // default, `oneof` the accepted words, `doc` its line of help, `unset` what the
@@ -10,6 +14,7 @@ import "reflect"
 const (
 	globalPrefix = "COORDINATOR_"
 	eachPrefix   = "BULKHEAD_"
+	otelPrefix   = "OTEL_" // see telemetry.go
 	envPrefix    = "ENV_"
 	fileSuffix   = "_FILE"
 )
@@ -42,6 +47,9 @@ type global struct {
 	JournalSegmentAge span   `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
 	JournalTotal      size   `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
 	JournalKeyFile    string `env:"JOURNAL_KEY_FILE" doc:"key that seals kept requests: 32 bytes, or in hex or base64 a line each: the first seals, all open; mode 0600"`
+
+	AccessLog     accesslog.Sampling `env:"ACCESS_LOG" envDefault:"off" doc:"requests that get a line of JSON: off, failures, sample:N (failures, and one in N of the others), all"`
+	AccessLogFile string             `env:"ACCESS_LOG_FILE" unset:"standard output" doc:"file that the lines are appended to; opened anew on reload and SIGHUP"`
 
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`
@@ -112,6 +120,12 @@ type bulkhead struct {
 	JournalHeaders journalFields `env:"JOURNAL_HEADERS" envDefault:"none" doc:"header fields that are recorded, such as User-Agent; never those that hold secrets"`
 	JournalQuery   string        `env:"JOURNAL_QUERY" envDefault:"off" oneof:"off,on" doc:"on: queries are recorded, which may hold secrets"`
 	JournalBody    sizeOrOff     `env:"JOURNAL_BODY" envDefault:"off" doc:"requests that may do work are kept with bodies up to that size, sealed, so that journal replay can send them again"`
+
+	Idempotency              string   `env:"IDEMPOTENCY" envDefault:"off" oneof:"off,optional,required" doc:"Idempotency-Key of requests that may do work: a repeat gets the first answer and is not sent; required: without one they get 400"`
+	IdempotencyBytes         size     `env:"IDEMPOTENCY_BYTES" envDefault:"64MiB" doc:"memory for first answers"`
+	IdempotencyMaxAge        span     `env:"IDEMPOTENCY_MAX_AGE" envDefault:"1h" doc:"how long a key is remembered, from the end of its request"`
+	IdempotencyMaxAnswer     size     `env:"IDEMPOTENCY_MAX_ANSWER" envDefault:"1MiB" doc:"longest answer that is kept; of longer ones only the outcome"`
+	IdempotencyPerCredential keyScope `env:"IDEMPOTENCY_PER_CREDENTIAL" envDefault:"Authorization,Cookie,X-Api-Key,X-Auth-Token" doc:"what tells users apart, whose keys are their own: a field, or Cookie:NAME for one cookie"`
 
 	Owner   string `env:"OWNER" doc:"who to call; shown in status, metrics info, alerts, problem details"`
 	Runbook string `env:"RUNBOOK" doc:"where to look; shown in the same places"`

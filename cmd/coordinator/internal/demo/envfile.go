@@ -36,7 +36,9 @@ type bulkhead struct {
 var bulkheads = []bulkhead{
 	{name: "orders", kind: Orders, route: ordersRoot, owner: "Team Orders", timeout: Timeout, workers: 2},
 	{name: "catalog", kind: Catalog, route: catalogRoot, owner: "Team Catalog", timeout: Timeout, workers: 2},
-	{name: "payments", kind: Payments, route: paymentsRoot, owner: "Team Payments", timeout: 5 * time.Second, workers: 2},
+	{name: "payments", kind: Payments, route: paymentsRoot, owner: "Team Payments", timeout: 5 * time.Second, workers: 2, more: `
+IDEMPOTENCY=optional
+IDEMPOTENCY_PER_CREDENTIAL=Authorization,Cookie:` + SessionCookie},
 	{name: "history", kind: Orders, route: historyRoute, owner: "Team Orders", timeout: Timeout, workers: 1, prepared: true, more: `
 WORKER=orders
 FALLBACK=stale,backup

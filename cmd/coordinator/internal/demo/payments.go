@@ -32,7 +32,7 @@ type Payment struct {
 
 // payments is the payment service. Like many of its age it ignores
 // Idempotency-Key: a request that reaches it twice is paid twice, and the ledger
-// shows it. The ledger lives as long as the process.
+// shows it. That it does not is the coordinator's part. The ledger lives as long as the process.
 type payments struct {
 	mu   sync.Mutex
 	made []Payment
