@@ -34,6 +34,7 @@ type Operator interface {
 	ForceBreaker(ctx context.Context, bulkhead string, mode breaker.Mode) Report
 	Forgive(ctx context.Context, bulkhead, fingerprint string) Report // empty: all
 	Drill(ctx context.Context, bulkhead string, plan DrillPlan) Report
+	Replay(ctx context.Context, bulkhead string, plan ReplayPlan) Report
 	Reload(ctx context.Context) Report
 	Upgrade(ctx context.Context) Report
 
@@ -55,6 +56,8 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/forgive      {"fingerprint": F} of Status, or no body for all
 //	POST /v1/bulkheads/{name}/drill        {"mode": a DrillMode, "for_ms": N}, with "fallback" also "share",
 //	                                       "coverage" and "give"; Report with a DrillResult
+//	POST /v1/bulkheads/{name}/replay       {"segment": S, "offset": N} of a story of the journal, and "execute";
+//	                                       Report with a ReplayResult
 //	GET  /v1/bulkheads/{name}/evidence     BulkheadEvidence; ?window=10m
 //	GET  /v1/bulkheads/{name}/size         SizeAdvice; ?window=10m&refuse=0.1%25&wait_p99=50ms
 //	POST /v1/bulkheads/{name}/record       {"for_ms": N}; a trace of package sizing, as it is recorded
@@ -109,6 +112,7 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	post(bulkhead+"breaker", a.known(a.breaker))
 	post(bulkhead+"forgive", a.known(a.forgive))
 	post(bulkhead+"drill", a.known(a.drill))
+	post(bulkhead+"replay", a.known(a.replay))
 	handle(http.MethodPost, bulkhead+"record", authorised(http.HandlerFunc(a.record)))
 	handle(http.MethodGet, bulkhead+"evidence", http.HandlerFunc(a.evidence))
 	handle(http.MethodGet, bulkhead+"size", http.HandlerFunc(a.size))
@@ -289,6 +293,24 @@ func (a *Admin) drill(w http.ResponseWriter, r *http.Request) (operation, *admin
 	}
 	name := r.PathValue("name")
 	return func(ctx context.Context) Report { return a.Operator.Drill(ctx, name, plan) }, nil
+}
+
+func (a *Admin) replay(w http.ResponseWriter, r *http.Request) (operation, *adminProblem) {
+	var want struct {
+		Segment string
+		Offset  int64
+		Execute bool
+	}
+	if p := readJSON(w, r, &want); p != nil {
+		return nil, p
+	}
+	if want.Segment == "" || want.Offset < 0 {
+		return nil, problem(http.StatusBadRequest, "Want segment and offset of a request, as journal find --json has them.")
+	}
+	name := r.PathValue("name")
+	return func(ctx context.Context) Report {
+		return a.Operator.Replay(ctx, name, ReplayPlan{Segment: want.Segment, Offset: want.Offset, Execute: want.Execute})
+	}, nil
 }
 
 // known is c for bulkheads that there are. A reload may still take one away

@@ -89,6 +89,9 @@ func (o *operator) Drill(ctx context.Context, b string, p supervisor.DrillPlan) 
 	return o.do(ctx, "drill %s %s %s", b, p.Mode, p.For)
 }
 
+func (o *operator) Replay(ctx context.Context, b string, p supervisor.ReplayPlan) supervisor.Report {
+	return o.do(ctx, "replay %s %s %d %t", b, p.Segment, p.Offset, p.Execute)
+}
 func (o *operator) Evidence(b string, window time.Duration) (supervisor.BulkheadEvidence, error) {
 	o.do(context.Background(), "evidence %s %s", b, window)
 	return supervisor.BulkheadEvidence{Bulkhead: b}, nil
@@ -238,6 +241,8 @@ func TestAdminChanges(t *testing.T) {
 		{"/v1/bulkheads/orders/forgive", ``, `forgive orders ""`},
 		{"/v1/bulkheads/orders/forgive", `{"fingerprint":"00112233445566778899aabbccddeeff"}`, `forgive orders "00112233445566778899aabbccddeeff"`},
 		{"/v1/bulkheads/orders/drill", `{"mode":"backend-down","for_ms":1500}`, "drill orders backend-down 1.5s"},
+		{"/v1/bulkheads/orders/replay", `{"segment":"journal-1.jsonl","offset":7}`, "replay orders journal-1.jsonl 7 false"},
+		{"/v1/bulkheads/orders/replay", `{"segment":"journal-1.jsonl","offset":0,"execute":true}`, "replay orders journal-1.jsonl 0 true"},
 		{"/v1/bulkheads/orders/drill", `{"mode":"fallback","for_ms":1500}`, "drill orders fallback 1.5s 0.1 0.9 false"},
 		{"/v1/bulkheads/orders/drill", `{"mode":"fallback","for_ms":1500,"share":1,"coverage":0,"give":true}`, "drill orders fallback 1.5s 1 0 true"},
 	} {

@@ -105,7 +105,13 @@ func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.serve(w
 func (b *Bulkhead) serve(w http.ResponseWriter, r *http.Request, t *tracing.Trace) {
 	c := b.begin(w, r)
 	c.trace = t
+	b.handle(c)
+}
+
+// handle is the way of a call.
+func (b *Bulkhead) handle(c *call) {
 	defer c.end()
+	r := c.r
 
 	// Refused without cost: nothing was queued, nothing is held.
 	switch {

@@ -71,22 +71,24 @@ type call struct {
 	trial     *trial           // that a drill makes of it; nil: none
 
 	// For the watch.
-	place    int       // in its list; -1: not in it
-	deadline time.Time // of the answer's head
-	slowAt   time.Time // zero: never
-	reportAt time.Time // to the slow log; zero: never
-	ends     time.Time // by MAX_DURATION; zero: never
-	headed   atomic.Bool
-	ownPace  atomic.Bool  // see hasOwnPace
-	writing  atomic.Int64 // bytes that wait for the client to read; 0: none do
-	moved    atomic.Int64 // bytes of the answer so far
-	wanted   atomic.Bool  // the answer is of use without the client: for a repeat
-	unheard  atomic.Int64 // bytes of the answer that came when the client was gone
-	pace     pace
-	seen     int64 // moved plus uploaded, when the watch last saw progress
-	seenAt   time.Time
-	overAt   time.Time // when it was first seen over and its client not reading; zero: not yet
-	leftAt   time.Time // when its client was first seen gone, and its answer wanted; zero: not yet
+	place     int       // in its list; -1: not in it
+	deadline  time.Time // of the answer's head
+	slowAt    time.Time // zero: never
+	reportAt  time.Time // to the slow log; zero: never
+	ends      time.Time // by MAX_DURATION; zero: never
+	headed    atomic.Bool
+	ownPace   atomic.Bool  // see hasOwnPace
+	writing   atomic.Int64 // bytes that wait for the client to read; 0: none do
+	moved     atomic.Int64 // bytes of the answer so far
+	wanted    atomic.Bool  // the answer is of use without the client: for a repeat
+	unheard   atomic.Int64 // bytes of the answer that came when the client was gone
+	gathered  atomic.Int64 // bytes of the body that is read to be kept
+	gathering atomic.Bool  // and it is being read
+	pace      pace
+	seen      int64 // moved plus uploaded, when the watch last saw progress
+	seenAt    time.Time
+	overAt    time.Time // when it was first seen over and its client not reading; zero: not yet
+	leftAt    time.Time // when its client was first seen gone, and its answer wanted; zero: not yet
 
 	mu         sync.Mutex
 	exchange   *ipc.Call   // the attempt under way; nil: none
@@ -192,6 +194,9 @@ func (c *call) admit() (ok bool) {
 func (c *call) send() (*http.Response, error) {
 	c.bulkhead.watch.add(c)
 	c.body.duplex(c)
+	if err := c.gather(); err != nil {
+		return nil, err
+	}
 	c.mark()
 	c.handed = time.Now()
 	sentAt := c.handed
@@ -279,6 +284,8 @@ func (c *call) cancel(fault exchange.Fault) {
 	c.cause = &exchange.Error{Fault: fault}
 	if c.exchange != nil {
 		c.exchange.Cancel(c.cause)
+	} else if c.gathering.Load() {
+		c.stopBody()
 	}
 	if c.upgraded != nil {
 		bare(c.upgraded).Close()

@@ -9,6 +9,7 @@ import (
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/backup"
 	"commerce.example/coordinator/supervisor/fallback/stale"
+	"commerce.example/coordinator/supervisor/journal/kept"
 )
 
 // Config is all that a Supervisor runs on: plain values, already checked. Where
@@ -25,7 +26,9 @@ type Config struct {
 
 	Bulkheads []BulkheadConfig
 	Journal   JournalConfig
-	Access    AccessConfig
+	// JournalKeys seal kept requests; nil: none is kept.
+	JournalKeys *kept.Keys
+	Access      AccessConfig
 	// Telemetry is the variables of OpenTelemetry that are set by file. Options.Tracer
 	// was made of them: a reload only says that a change needs a new process.
 	Telemetry map[string]string
@@ -70,7 +73,10 @@ type BulkheadConfig struct {
 	RawPath     bool // BULKHEAD_X_PATH=raw: dot segments, //, %2f, %5c pass
 	Fallback    FallbackConfig
 	Journal     RecordConfig
-	Idempotency IdempotencyConfig
+	// BackendIdempotent declares that the backend does the work of a request once,
+	// however often it gets it.
+	BackendIdempotent bool
+	Idempotency       IdempotencyConfig
 }
 
 // FallbackConfig is what a bulkhead may answer in its backend's place. The zero

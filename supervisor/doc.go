@@ -22,6 +22,15 @@
 // for the breaker and the figures the request failed. Answers are recorded while
 // they are relayed, by the goroutine that relays them.
 //
+// # Requests that are sent again
+//
+// Where JOURNAL_BODY says so, the body of a request that may do work is read before
+// it leaves, and the whole of it sealed on disk; as soon as its outcome is known to
+// be any but never_sent and sent_unknown, that is removed. A replay is a call like
+// all others, whose client takes everything: limiter, breaker, worker and journal do
+// not know the difference. Between the record of its intent and its hand-over to a
+// worker what was kept of the first request is removed, so it leaves once.
+//
 // # What is kept apart
 //
 // Bulkheads share the process, its listeners and its clock, and nothing else:

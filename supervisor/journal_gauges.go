@@ -10,6 +10,7 @@ type journalGauges struct {
 	records, bytes, syncs                 *prometheus.Desc
 	refused, dropped, abandoned           *prometheus.Desc
 	unavailable, open, segments, occupied *prometheus.Desc
+	kept, keptBytes                       *prometheus.Desc
 }
 
 func newJournalGauges(j *journaling) *journalGauges {
@@ -28,6 +29,8 @@ func newJournalGauges(j *journaling) *journalGauges {
 		open:        desc("coordinator_journal_open_entries", "Requests whose intent is recorded and whose end is not."),
 		segments:    desc("coordinator_journal_segments", "Segments in the journal's folder, when the last one was begun."),
 		occupied:    desc("coordinator_journal_stored_bytes", "Bytes of them."),
+		kept:        desc("coordinator_journal_kept_requests", "Requests that are kept, sealed, to be sent again."),
+		keptBytes:   desc("coordinator_journal_kept_bytes", "Bytes of them on disk."),
 	}
 }
 
@@ -35,6 +38,7 @@ func newJournalGauges(j *journaling) *journalGauges {
 func (g *journalGauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		g.records, g.bytes, g.syncs, g.refused, g.dropped, g.abandoned, g.unavailable, g.open, g.segments, g.occupied,
+		g.kept, g.keptBytes,
 	} {
 		ch <- d
 	}
@@ -64,4 +68,9 @@ func (g *journalGauges) Collect(ch chan<- prometheus.Metric) {
 	emit(prometheus.GaugeValue, g.open, float64(s.Open))
 	emit(prometheus.GaugeValue, g.segments, float64(s.Segments))
 	emit(prometheus.GaugeValue, g.occupied, float64(s.Stored))
+	if store := g.journal.bodies.store.Load(); store != nil {
+		k := store.Stats()
+		emit(prometheus.GaugeValue, g.kept, float64(k.Files))
+		emit(prometheus.GaugeValue, g.keptBytes, float64(k.Bytes))
+	}
 }

@@ -15,6 +15,8 @@ type journaled struct {
 	entry    *journal.Entry    // nil: it has no intent
 	withheld bool              // its intent could not be recorded, which the journal says itself
 	failed   []journal.Attempt // in order
+	keeping  keeping
+	replay   *replay // nil: a client sent it
 }
 
 var records = sync.Pool{New: func() any { return new(journal.Record) }}
@@ -22,7 +24,11 @@ var records = sync.Pool{New: func() any { return new(journal.Record) }}
 // intend records that the call is about to leave for the worker it has leased. With
 // an error it must not leave.
 func (c *call) intend() error {
-	if !c.set.Journal.Scope.intends(c.r.Method) {
+	switch {
+	case c.set.Journal.Scope.intends(c.r.Method):
+	case c.journaled.replay != nil: // since it was asked for
+		return errNotRecorded
+	default:
 		return nil
 	}
 	if c.keyed.claim != nil {
@@ -32,7 +38,11 @@ func (c *call) intend() error {
 		}
 		defer c.bulkhead.keyring.leave()
 	}
+	if err := c.seal(); err != nil {
+		return err
+	}
 	r := c.facts()
+	c.tellKept(r)
 	r.Attempts = append(r.Attempts[:0], c.attempt())
 	r.RetrySafe = IdempotentMethod(c.r.Method)
 	entry, err := c.bulkhead.journal.begin(c.r.Context(), &c.set.Journal, r)
@@ -40,12 +50,13 @@ func (c *call) intend() error {
 	switch {
 	case err == nil:
 		c.journaled.entry = entry
-		return nil
+		return c.journaled.replay.leave()
 	case errors.Is(err, journal.ErrUnavailable):
 	default: // while the disk was waited for
 		err = &exchange.Error{Fault: exchange.ClientGone, Err: err}
 	}
 	c.journaled.withheld = true
+	c.unseal()
 	return err
 }
 
@@ -69,6 +80,9 @@ func (c *call) attempt() journal.Attempt {
 // recordEnd records what became of the call, if its bulkhead wants that to be known.
 func (c *call) recordEnd(now time.Time) {
 	outcome := c.progress.Outcome()
+	if !sendableAgain(outcome) {
+		c.unseal()
+	}
 	switch {
 	case c.journaled.entry != nil:
 		c.journaled.entry.Close(c.story(outcome, now))
@@ -107,6 +121,7 @@ func (c *call) facts() *journal.Record {
 // story is all that is known of the call at its end.
 func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 	r := c.facts()
+	c.tellKept(r)
 	r.Attempts = append(r.Attempts[:0], c.journaled.failed...)
 	if c.progress.Begun {
 		r.Attempts = append(r.Attempts, c.lastAttempt(now))

@@ -60,6 +60,14 @@ type RecordConfig struct {
 	Sync    journal.Sync // what an intent survives; empty: the death of the process
 	Query   bool         // queries too: they may hold secrets
 	Headers journal.AllowList
+	// BodyBytes is up to which size requests that may do work are kept, sealed, so
+	// that they can be sent again; 0: none is.
+	BodyBytes int64
+}
+
+// keeps reports whether a request of that method is kept.
+func (c *RecordConfig) keeps(method string) bool {
+	return c.BodyBytes > 0 && c.Scope.intends(method) && !SafeMethod(method)
 }
 
 // JournalConfig bounds the journal. Zero values are those of journal.Options.
@@ -95,6 +103,7 @@ type journaling struct {
 	clients *journal.Clients
 	process atomic.Pointer[journal.Journal] // nil: nothing ever needed it
 	always  atomic.Pointer[journal.Journal]
+	bodies  bodies
 }
 
 func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
@@ -132,9 +141,9 @@ func (j *journaling) opened() []*journal.Journal {
 	return all
 }
 
-// open begins to record as c says, where that was not begun before. What is open of
-// a supervisor that has died is closed; one that hands over to this one still
-// writes.
+// open begins to record as c says, where that was not begun before, and to keep with
+// its keys. What is open of a supervisor that has died is closed; one that hands over
+// to this one still writes.
 func (j *journaling) open(c *Config) error {
 	for _, b := range c.Bulkheads {
 		sync := b.Journal.sync()
@@ -150,7 +159,10 @@ func (j *journaling) open(c *Config) error {
 			p.Store(opened)
 		}
 	}
-	return nil
+	if len(j.opened()) == 0 {
+		return nil
+	}
+	return j.bodies.open(j, c)
 }
 
 // setScope has the journal know what it now stands for.
@@ -184,6 +196,7 @@ func (j *journaling) notify(sync journal.Sync, e journal.Event) {
 	case journal.EventUnsettled:
 		j.log.Error("journal cannot read what a supervisor left that has died", "error", e.Err)
 	case journal.EventTrimmed:
+		j.bodies.trim(j.dir)
 		j.log.Debug("journal removed its oldest segment", "segment", e.Segment)
 	}
 }
@@ -196,6 +209,7 @@ const (
 // close ends the runs, when the bulkheads have. What is still open then the next
 // supervisor closes.
 func (j *journaling) close() {
+	defer j.bodies.close()
 	calls, cancel := context.WithTimeout(context.Background(), journalLastCalls)
 	defer cancel()
 	for _, o := range j.opened() {
@@ -247,6 +261,14 @@ func (j *journaling) clientOf(addr netip.Addr, now time.Time) string {
 		j.log.Warn("journal cannot keep the key of client addresses: a restart will change their words", "error", err)
 	}
 	return word
+}
+
+// runs are those of this process.
+func (j *journaling) runs() (runs []string) {
+	for _, o := range j.opened() {
+		runs = append(runs, o.Run())
+	}
+	return runs
 }
 
 // stats are those of all together, and the syncs of those that are unavailable;

@@ -36,6 +36,8 @@ type metrics struct {
 	startSeconds    *prometheus.HistogramVec
 	outputDropped   *prometheus.CounterVec
 	operations      *prometheus.CounterVec
+	bodies          *prometheus.CounterVec
+	replays         *prometheus.CounterVec
 	journalCommit   prometheus.Histogram
 	acceptPauses    prometheus.Counter
 }
@@ -61,6 +63,8 @@ func newMetrics() *metrics {
 		startSeconds:    histogram("coordinator_worker_start_seconds", "Time a worker took to get ready.", "bulkhead"),
 		outputDropped:   counter("coordinator_worker_output_dropped_total", "Lines of workers' output that were lost, to the rate limit or a slow log.", "bulkhead"),
 		operations:      counter("coordinator_operations_total", "What operators asked for, by whether it was done. Reloads that were shared count once.", "action", "result"),
+		bodies:          counter("coordinator_journal_bodies_total", "Requests that were to be kept, by what became of that.", "bulkhead", "result"),
+		replays:         counter("coordinator_replays_total", "Requests that were sent again from the journal, by outcome.", "bulkhead", "outcome"),
 		journalCommit: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "coordinator_journal_commit_seconds", Help: "Time of a write to the journal, and of its fdatasync where there is one.", Buckets: seconds,
 		}),
@@ -70,7 +74,7 @@ func newMetrics() *metrics {
 	}
 	m.registry.MustRegister(
 		m.journalCommit, m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept, m.idempotency, m.restarts, m.startSeconds,
-		m.outputDropped, m.operations, m.acceptPauses,
+		m.outputDropped, m.operations, m.bodies, m.replays, m.acceptPauses,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
@@ -141,7 +145,7 @@ func (m *metrics) forget(bulkhead string) {
 	for _, v := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
 	}{m.requests, m.duration, m.backendDuration, m.queueWait, m.refused, m.retries, m.slow, m.fallback, m.notKept,
-		m.idempotency, m.restarts, m.startSeconds, m.outputDropped} {
+		m.idempotency, m.restarts, m.startSeconds, m.outputDropped, m.bodies, m.replays} {
 		v.DeletePartialMatch(labels)
 	}
 }

@@ -56,6 +56,9 @@ func (c *call) lagging(since time.Duration, rate int64) bool {
 		if x := c.current(); x != nil {
 			waits = x.AwaitsBody() || waits // before Uploaded, likewise
 			moved += x.Uploaded()
+		} else if c.gathering.Load() {
+			waits = true
+			moved += c.gathered.Load()
 		}
 	}
 	if !waits {

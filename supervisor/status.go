@@ -144,4 +144,6 @@ type Report struct {
 	Details   []string      `json:"details,omitempty"` // a line each: a mistake in the configuration, a bulkhead
 
 	*DrillResult // of a drill that began
+
+	Replay *ReplayResult `json:"replay,omitempty"` // of a replay
 }

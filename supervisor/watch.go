@@ -144,7 +144,7 @@ func (c *call) letGo(now time.Time) {
 
 // whoHoldsUp blames the client when it is waited for.
 func (c *call) whoHoldsUp() exchange.Fault {
-	if x := c.current(); c.writing.Load() > 0 || x != nil && x.AwaitsBody() {
+	if x := c.current(); c.writing.Load() > 0 || c.gathering.Load() || x != nil && x.AwaitsBody() {
 		return exchange.ClientTimeout
 	}
 	return exchange.Deadline

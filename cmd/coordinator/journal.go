@@ -25,6 +25,7 @@ type journalCommand struct {
 	Stats     statsCommand     `cmd:"" help:"Count the requests by bulkhead and outcome."`
 	Verify    verifyCommand    `cmd:"" help:"Read every byte and report damage."`
 	Reconcile reconcileCommand `cmd:"" help:"Compare another party's list of request ids with the journal."`
+	Replay    replayCommand    `cmd:"" help:"Send requests again that never reached the backend, or may not have."`
 }
 
 // journaled is the flags of every command that reads the journal.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -66,13 +67,35 @@ type told struct {
 func newExplained(x *journal.Explanation) explained {
 	e := explained{RequestID: x.RequestID, More: x.More, Earlier: []*toldStory{}, Spans: told{x.Spans, x.Spans.Complete()}}
 	for i, s := range byArrival(x.Stories) {
+		told := newToldStory(s)
+		told.sentAgain(replaysOf(x, s))
 		if i == len(x.Stories)-1 {
-			e.Known, e.toldStory = true, newToldStory(s)
+			e.Known, e.toldStory = true, told
 		} else {
-			e.Earlier = append(e.Earlier, newToldStory(s))
+			e.Earlier = append(e.Earlier, told)
 		}
 	}
 	return e
+}
+
+// replaysOf is what was sent in the place of s, in order.
+func replaysOf(x *journal.Explanation, s *journal.Story) (replays []*journal.Story) {
+	for _, again := range byArrival(x.Replays) {
+		if again.ReplayOfEntry == s.Entry {
+			replays = append(replays, again)
+		}
+	}
+	return replays
+}
+
+// left is the last of replays that left the coordinator; nil: none did.
+func left(replays []*journal.Story) *journal.Story {
+	for _, again := range slices.Backward(replays) {
+		if again.Outcome != journal.OutcomeRefused {
+			return again
+		}
+	}
+	return nil
 }
 
 func byArrival(stories []*journal.Story) []*journal.Story {
@@ -100,7 +123,7 @@ func writeExplanation(w io.Writer, x *journal.Explanation, colour bool) error {
 		if i > 0 || len(stories) > 1 {
 			s.WriteByte('\n')
 		}
-		s.story(story)
+		s.story(story, replaysOf(x, story))
 	}
 	if x.More > 0 {
 		s.paragraph("\n", fmt.Sprintf("%d more had it; journal find lists all.", x.More), calm)
@@ -137,7 +160,7 @@ func (s *sheet) step(at, text string, m mood) {
 const clockLayout = "15:04:05.000"
 
 // story tells one request.
-func (s *sheet) story(r *journal.Story) {
+func (s *sheet) story(r *journal.Story, replays []*journal.Story) {
 	target := r.Path
 	if r.Query != "" {
 		target += "?" + r.Query
@@ -150,6 +173,9 @@ func (s *sheet) story(r *journal.Story) {
 	if r.Client != "" {
 		came += ", from client " + r.Client
 	}
+	if r.ReplayOf != "" {
+		came = fmt.Sprintf("was sent again by journal replay, for the request %s (entry %s) to bulkhead %s", r.ReplayOf, r.ReplayOfEntry, r.Bulkhead)
+	}
 	s.step(arrival(r).UTC().Format(clockLayout), came, calm)
 	if r.QueueUS > 0 {
 		s.step(after(r.QueueUS), "had a slot, after waiting for it", calm)
@@ -158,7 +184,17 @@ func (s *sheet) story(r *journal.Story) {
 		s.attempt(r, a, i)
 	}
 	s.ending(r)
+	for _, again := range replays {
+		text := fmt.Sprintf("was sent again by journal replay, as %s: %s", again.RequestID, cmp.Or(again.Outcome, "in flight"))
+		if again.Outcome == journal.OutcomeRefused {
+			text = fmt.Sprintf("was to be sent again by journal replay, as %s: refused, %s", again.RequestID, again.Reason)
+		}
+		s.step("", text+" ("+instant(arrival(again))+")", watch)
+	}
 	safe, why := r.RetryAdvice()
+	if again := left(replays); again != nil {
+		safe, why = false, "it was sent again, as "+again.RequestID
+	}
 	verdict, m := "Repeating it is safe: ", calm
 	if !safe {
 		verdict, m = "Repeating it is not safe: ", watch

@@ -167,6 +167,18 @@ type toldStory struct {
 	RetrySafe   bool              `json:"retry_safe"`
 	RetryAdvice string            `json:"retry_advice"`
 	Attempts    []journal.Attempt `json:"attempts"`
+	Replays     []*toldStory      `json:"replays,omitempty"` // only explain knows them
+}
+
+// sentAgain tells what was sent in its place, which makes a repeat by its client one
+// too many.
+func (s *toldStory) sentAgain(replays []*journal.Story) {
+	for _, again := range replays {
+		s.Replays = append(s.Replays, newToldStory(again))
+	}
+	if again := left(replays); again != nil {
+		s.RetrySafe, s.RetryAdvice = false, "it was sent again, as "+again.RequestID
+	}
 }
 
 func newToldStory(s *journal.Story) *toldStory {

@@ -89,6 +89,11 @@ func (f *fakeSupervisor) Drill(ctx context.Context, b string, p supervisor.Drill
 		Did: "kill for 10.0 s, verdict held", TookMS: 17_300, DrillResult: drillResult()})
 }
 
+func (f *fakeSupervisor) Replay(ctx context.Context, b string, p supervisor.ReplayPlan) supervisor.Report {
+	return f.did(ctx, fmt.Sprintf("replay %s %s %d %t", b, p.Segment, p.Offset, p.Execute),
+		supervisor.Report{Action: "replay", Bulkheads: []string{b}, Replay: &supervisor.ReplayResult{RequestID: "first"}})
+}
+
 func (f *fakeSupervisor) Upgrade(ctx context.Context) supervisor.Report {
 	return f.did(ctx, "upgrade", supervisor.Report{Action: "upgrade", Bulkheads: []string{}, Did: "pid 2 serves, pid 1 drains and ends", TookMS: 12})
 }

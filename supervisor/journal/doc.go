@@ -17,6 +17,11 @@
 // Clients choose request ids, and repeat them. A record is therefore known by its
 // entry, RUN.NUMBER, which no two requests share; a run is one Open.
 //
+// A request may be kept beside the journal, sealed, to be sent again (package kept):
+// its record has the name of the file, for as long as it has to be. A replay is a
+// request of its own, whose record names the first; its intent is the proof that the
+// first was sent again.
+//
 // # Who writes
 //
 // A segment is written by the one Journal that made it, which holds its lock by a

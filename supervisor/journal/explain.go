@@ -10,6 +10,9 @@ type Explanation struct {
 	RequestID string   `json:"request_id"`
 	Stories   []*Story `json:"stories"`
 	More      int      `json:"more,omitempty"` // stories beyond the first 1,000
+	// Replays is the requests that were sent again for one of Stories, the first
+	// 1,000.
+	Replays []*Story `json:"replays,omitempty"`
 	// Spans is for which times no story means that no request of that id was
 	// recorded.
 	Spans *Spans `json:"spans"`
@@ -22,9 +25,14 @@ func (r *Reader) Explain(ctx context.Context, id string) (*Explanation, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := Filter{RequestID: cut(id, MaxTextBytes)}
-	j := newJoin(f.want(), func(s *Story) error {
+	f, replays := Filter{RequestID: cut(id, MaxTextBytes)}, Filter{ReplayOf: cut(id, MaxTextBytes)}
+	own, again := f.want(), replays.want()
+	j := newJoin(func(line []byte) bool { return own(line) || again(line) }, func(s *Story) error {
 		switch {
+		case id != "" && replays.Match(s):
+			if len(x.Replays) < maxStories {
+				x.Replays = append(x.Replays, s)
+			}
 		case !f.Match(s):
 		case len(x.Stories) == maxStories:
 			x.More++

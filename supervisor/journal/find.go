@@ -16,6 +16,9 @@ func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 type Filter struct {
 	RequestID, Bulkhead, Method, Outcome, Reason string
 	IdempotencyDigest                            string
+	ReplayOf                                     string // request id
+	Replays                                      bool   // of whatever request
+	Sealed                                       bool   // and kept, unless it was dropped since
 	State                                        State
 	StatusMin, StatusMax                         int       // of what the client was told; both are in
 	Since, Until                                 time.Time // by Arrived; Until itself is out
@@ -27,10 +30,17 @@ func (f *Filter) texts() [][]byte {
 	var texts [][]byte
 	for _, m := range []struct{ name, value string }{
 		{"request_id", f.RequestID}, {"bulkhead", f.Bulkhead}, {"method", f.Method}, {"idempotency_digest", f.IdempotencyDigest},
+		{"replay_of", f.ReplayOf},
 	} {
 		if m.value != "" {
 			texts = append(texts, appendText(nil, m.name, m.value, MaxTextBytes))
 		}
+	}
+	if f.Replays {
+		texts = append(texts, appendName(nil, "replay_of_entry"))
+	}
+	if f.Sealed {
+		texts = append(texts, appendName(nil, "sealed"))
 	}
 	return texts
 }
@@ -54,6 +64,7 @@ func (f *Filter) Match(s *Story) bool {
 	arrived := s.arrived()
 	return is(f.RequestID, s.RequestID) && is(f.Bulkhead, s.Bulkhead) && is(f.Method, s.Method) &&
 		is(f.Outcome, s.Outcome) && is(f.Reason, s.Reason) && is(f.IdempotencyDigest, s.IdempotencyDigest) &&
+		is(f.ReplayOf, s.ReplayOf) && (!f.Replays || s.ReplayOfEntry != "") && (!f.Sealed || s.Sealed != "") &&
 		is(string(f.State), string(s.State)) &&
 		s.Status >= f.StatusMin && (f.StatusMax == 0 || s.Status <= f.StatusMax) &&
 		!arrived.Before(f.Since) && (f.Until.IsZero() || arrived.Before(f.Until))

@@ -260,7 +260,7 @@ func (j *Journal) Begin(ctx context.Context, r *Record) (*Entry, error) {
 // withdraw records that what e announced has not left. It returns why.
 func (j *Journal) withdraw(e *Entry, r *Record, why error, reason string) error {
 	withdrawn := *r
-	withdrawn.Attempts = nil
+	withdrawn.Attempts, withdrawn.Body, withdrawn.Sealed = nil, "", ""
 	withdrawn.Outcome, withdrawn.Reason, withdrawn.RetrySafe = OutcomeRefused, reason, true
 	e.Close(&withdrawn)
 	return why

@@ -32,6 +32,13 @@ const (
 	ReasonClientGone  = "client_gone"
 )
 
+// The words of Record.Body.
+const (
+	BodyKept     = "kept"
+	BodyTooLarge = "too_large" // more than is kept of one request
+	BodyLost     = "lost"      // there was no room, or the disk failed
+)
+
 // What this package gives advice about besides: what Record.Fallback says of a
 // repeat that was given the first answer, and the reason of one that could not be.
 const (
@@ -88,7 +95,15 @@ type Record struct {
 	IdempotencyDigest string            `json:"idempotency_digest,omitempty"` // never the key itself
 	Client            string            `json:"client,omitempty"`             // see Clients
 	Headers           map[string]string `json:"headers,omitempty"`            // see AllowList
-	Body              string            `json:"body,omitempty"`               // where the body is kept, if it is
+
+	// Body is what became of keeping the request so that it can be sent again;
+	// Sealed is the name under which package kept has it, as long as that is so.
+	Body   string `json:"body,omitempty"`
+	Sealed string `json:"sealed,omitempty"`
+	// ReplayOf is the request id of the request that this one is sent again for,
+	// ReplayOfEntry its entry: ids repeat.
+	ReplayOf      string `json:"replay_of,omitempty"`
+	ReplayOfEntry string `json:"replay_of_entry,omitempty"`
 
 	By string `json:"by,omitempty"` // "": the caller; ByRecovery
 }

@@ -57,6 +57,8 @@ func (s *scope) bulkheadConfig(b *bulkhead) supervisor.BulkheadConfig {
 		Fallback:      s.fallback(b),
 		Journal:       journalOf(b),
 		Idempotency:   idempotencyOf(b),
+
+		BackendIdempotent: b.BackendIdem == "true",
 	}
 	if c.Fallback.Always {
 		c.Workers = 0

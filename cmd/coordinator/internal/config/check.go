@@ -109,6 +109,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig, certain int) {
 	}
 	s.checkFallback(c.Fallback)
 	s.checkJournal(c.Journal)
+	s.checkKept(&c)
 	s.checkIdempotency(c)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%s", s.prefix, s.effective("LIMIT").value)

@@ -91,6 +91,7 @@ func (c *Config) load(l *loader) {
 		c.Sections = append(c.Sections, s.section())
 	}
 	l.checkRoutes(c.Supervisor.Bulkheads)
+	l.checkKeyUsed(c.Supervisor.Bulkheads)
 }
 
 // supervisor checks what must hold between the variables of g, and converts.
@@ -100,6 +101,7 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 	s.derive("ADMIN_SOCKET", socket.path, socket.via)
 	s.checkGlobal(g)
 	s.stateDir = absolute(cmp.Or(g.StateDir, state.path))
+	s.journalKeys = s.readJournalKeys(g)
 	return supervisor.Config{
 		Listen:         g.Listen,
 		TLSCert:        absolute(g.TLSCert),
@@ -117,7 +119,8 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 		Journal: supervisor.JournalConfig{
 			SegmentBytes: int64(g.JournalSegment), SegmentAge: time.Duration(g.JournalSegmentAge), TotalBytes: int64(g.JournalTotal),
 		},
-		Access: supervisor.AccessConfig{Sampling: g.AccessLog, File: absolute(g.AccessLogFile)},
+		JournalKeys: s.journalKeys,
+		Access:      supervisor.AccessConfig{Sampling: g.AccessLog, File: absolute(g.AccessLogFile)},
 		FrontLimits: supervisor.FrontLimits{
 			HeaderTimeout:    time.Duration(g.HeaderTimeout),
 			KeepAliveTimeout: time.Duration(g.KeepAliveTimeout),

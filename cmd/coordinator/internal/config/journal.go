@@ -1,12 +1,16 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/journal"
+	"commerce.example/coordinator/supervisor/journal/kept"
 )
 
 // journalFields are the header fields that the journal keeps.
@@ -37,19 +41,22 @@ func checkFieldName(name string) error {
 func journalOf(b *bulkhead) supervisor.RecordConfig {
 	return supervisor.RecordConfig{
 		Scope: supervisor.JournalScope(b.Journal), Sync: journal.Sync(b.JournalSync),
-		Query: b.JournalQuery == "on", Headers: b.JournalHeaders.list,
+		Query: b.JournalQuery == "on", Headers: b.JournalHeaders.list, BodyBytes: int64(b.JournalBody),
 	}
 }
 
 // checkJournal warns of what comes to nothing, and of what may keep secrets.
 func (s *scope) checkJournal(c supervisor.RecordConfig) {
-	if !s.fine("JOURNAL", "JOURNAL_SYNC", "JOURNAL_HEADERS", "JOURNAL_QUERY") {
+	if !s.fine("JOURNAL", "JOURNAL_SYNC", "JOURNAL_HEADERS", "JOURNAL_QUERY", "JOURNAL_BODY") {
 		return
 	}
-	for _, key := range []string{"JOURNAL_SYNC", "JOURNAL_HEADERS", "JOURNAL_QUERY"} {
+	for _, key := range []string{"JOURNAL_SYNC", "JOURNAL_HEADERS", "JOURNAL_QUERY", "JOURNAL_BODY"} {
 		if c.Scope == supervisor.JournalOff && s.isSet(key) {
 			s.warn(key, "has no effect: %sJOURNAL is off", s.prefix)
 		}
+	}
+	if c.Scope == supervisor.JournalFailures && c.BodyBytes > 0 {
+		s.warn("JOURNAL_BODY", "has no effect: with %sJOURNAL=failures nothing is recorded before it is sent", s.prefix)
 	}
 	if c.Scope == supervisor.JournalFailures && c.Sync == journal.Always {
 		s.warn("JOURNAL_SYNC", "has no effect: with %sJOURNAL=failures nothing is recorded before it is sent", s.prefix)
@@ -70,5 +77,50 @@ func (s *scope) checkJournalSize(g *global) {
 	}
 	if s.fine("JOURNAL_SEGMENT", "JOURNAL_TOTAL") && g.JournalTotal < 2*g.JournalSegment {
 		s.fail("JOURNAL_TOTAL", "has no room for two of COORDINATOR_JOURNAL_SEGMENT=%s; want at least that", s.effective("JOURNAL_SEGMENT").value)
+	}
+}
+
+// readJournalKeys reads the key file, if there is one.
+func (s *scope) readJournalKeys(g *global) *kept.Keys {
+	const key = "JOURNAL_KEY_FILE"
+	if g.JournalKeyFile == "" || !s.fine(key) {
+		return nil
+	}
+	keys, err := kept.ReadKeys(g.JournalKeyFile)
+	if _, ofFile := errors.AsType[*fs.PathError](err); ofFile {
+		s.fail(key, "%s; want a file with a key of 32 bytes, of mode 0600", cause(err))
+	} else if err != nil {
+		s.fail(key, "%s", err)
+	}
+	return keys
+}
+
+// checkKept refuses to keep requests that nothing could seal, and what memory and
+// disk are not meant for: each request in flight may hold that much.
+func (s *scope) checkKept(c *supervisor.BulkheadConfig) {
+	const keyFile = "JOURNAL_KEY_FILE"
+	size := c.Journal.BodyBytes
+	switch {
+	case !s.fine("JOURNAL_BODY"):
+		return
+	case size > kept.MaxBody:
+		s.fail("JOURNAL_BODY", "want off or at most %dMiB", kept.MaxBody>>20)
+	case size > c.MaxBody && s.fine("MAX_BODY"):
+		s.warn("JOURNAL_BODY", "is above %sMAX_BODY=%s, which comes first", s.prefix, s.effective("MAX_BODY").value)
+	}
+	if size > 0 && s.journalKeys == nil && !s.bad[globalPrefix+keyFile] {
+		s.fail("JOURNAL_BODY", "what is kept is sealed; want %s%s with it", globalPrefix, keyFile)
+	}
+	if size == 0 && c.BackendIdempotent {
+		s.warn("BACKEND_IDEMPOTENT", "has no effect: with %sJOURNAL_BODY=off nothing is kept that could be sent again", s.prefix)
+	}
+}
+
+// checkKeyUsed warns of a key that nothing needs. What was kept before can still be
+// opened with it.
+func (l *loader) checkKeyUsed(bulkheads []supervisor.BulkheadConfig) {
+	keeps := func(b supervisor.BulkheadConfig) bool { return b.Journal.BodyBytes > 0 }
+	if l.journalKeys != nil && !slices.ContainsFunc(bulkheads, keeps) {
+		l.global().warn("JOURNAL_KEY_FILE", "seals nothing: no bulkhead has JOURNAL_BODY")
 	}
 }

@@ -10,19 +10,22 @@ import (
 	"unicode"
 
 	"github.com/caarlos0/env/v11"
+
+	"commerce.example/coordinator/supervisor/journal/kept"
 )
 
 // A loader collects what one Load finds.
 type loader struct {
-	vars      source
-	bulkheads []string
-	known     map[string]bool     // variables of the bulkheads that are set and read
-	envKeys   map[string][]string // their ENV_FOO and ENV_FOO_FILE by bulkhead, in alphabetical order
-	bad       map[string]bool     // variables with an error: nothing is concluded from their values
-	derived   map[string]setting
-	stateDir  string
-	errors    Errors
-	warnings  Errors
+	vars        source
+	bulkheads   []string
+	known       map[string]bool     // variables of the bulkheads that are set and read
+	envKeys     map[string][]string // their ENV_FOO and ENV_FOO_FILE by bulkhead, in alphabetical order
+	bad         map[string]bool     // variables with an error: nothing is concluded from their values
+	derived     map[string]setting
+	stateDir    string
+	journalKeys *kept.Keys // nil: none
+	errors      Errors
+	warnings    Errors
 }
 
 func newLoader(vars source, problems Errors) *loader {

@@ -19,6 +19,8 @@ func TestMistakes(t *testing.T) {
 	cert, key := pair(t)
 	_, otherKey := pair(t)
 	text := write(t, "notes.txt", "no certificate", 0o644)
+	keyFile := map[string]string{"COORDINATOR_JOURNAL_KEY_FILE": write(t, "journal.key", strings.Repeat("0123456789abcdef", 4), 0o600)}
+	badKey := write(t, "bad.key", "hush", 0o600)
 	const o = "BULKHEAD_ORDERS_"
 	for _, test := range []struct {
 		variable, value string
@@ -151,6 +153,15 @@ func TestMistakes(t *testing.T) {
 		{o + "ENV_COORDINATOR_X_FILE", text, nil, `COORDINATOR_X is the worker protocol's own`},
 		{o + "ENV_", "1", nil, `want a name of letters, digits and _ after ENV_`},
 		{o + "ENV_A-B", "1", nil, `want a name of letters, digits and _`},
+		// requests that are kept
+		{o + "JOURNAL_BODY", "64KiB", nil, `="64KiB": what is kept is sealed; want COORDINATOR_JOURNAL_KEY_FILE with it`},
+		{o + "JOURNAL_BODY", "on", keyFile, `="on": want off or a number of bytes above 0`},
+		{o + "JOURNAL_BODY", "17MiB", keyFile, `="17MiB": want off or at most 16MiB`},
+		{o + "BACKEND_IDEMPOTENT", "yes", nil, `="yes": want one of false, true`},
+		{"COORDINATOR_JOURNAL_KEY_FILE", badKey, map[string]string{o + "JOURNAL_BODY": "1"}, `line 1 is no key; want 32 bytes, or on each line`},
+		{"COORDINATOR_JOURNAL_KEY_FILE", badKey + ".gone", map[string]string{o + "JOURNAL_BODY": "1"}, `no such file or directory; want a file with a key of 32 bytes`},
+		{"COORDINATOR_JOURNAL_KEY_FILE", text, nil, `others can open it (mode 0644); want 0600`},
+		{"COORDINATOR_JOURNAL_KEY_FILE", filepath.Dir(text), nil, `not a regular file`},
 		// names
 		{"COORDINATOR_BULKHEADS", "orders,orders", nil, `"orders" is there twice`},
 		{"COORDINATOR_BULKHEADS", "orders,a_b", nil, `"a_b" is no name; want at most 32 lower-case letters`},

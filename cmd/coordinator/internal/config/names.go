@@ -150,6 +150,9 @@ func (l *loader) nearestName(name string) string {
 	}
 	for _, b := range l.bulkheads {
 		if key, ok := strings.CutPrefix(name, prefixOf(b)); ok {
+			if slices.Contains(keys(globalFields), key) { // the whole of it, in the wrong place
+				return globalPrefix + key
+			}
 			if near := Nearest(key, keys(bulkheadFields)); near != "" {
 				return prefixOf(b) + near
 			}

@@ -43,9 +43,10 @@ type global struct {
 	MaxFieldBytes    size      `env:"MAX_FIELD_BYTES" envDefault:"64KiB" doc:"their names and values, with four bytes around each; more: 431"`
 	MaxTargetBytes   size      `env:"MAX_TARGET_BYTES" envDefault:"16KiB" doc:"path and query of a request; more: 414"`
 
-	JournalSegment    size `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
-	JournalSegmentAge span `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
-	JournalTotal      size `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
+	JournalSegment    size   `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
+	JournalSegmentAge span   `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
+	JournalTotal      size   `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
+	JournalKeyFile    string `env:"JOURNAL_KEY_FILE" doc:"key that seals kept requests: 32 bytes, or in hex or base64 a line each: the first seals, all open; mode 0600"`
 
 	AccessLog     accesslog.Sampling `env:"ACCESS_LOG" envDefault:"off" doc:"requests that get a line of JSON: off, failures, sample:N (failures, and one in N of the others), all"`
 	AccessLogFile string             `env:"ACCESS_LOG_FILE" unset:"standard output" doc:"file that the lines are appended to; opened anew on reload and SIGHUP"`
@@ -88,6 +89,7 @@ type bulkhead struct {
 	BackendKey      string `env:"BACKEND_KEY" doc:"PEM file: the key of BACKEND_CERT"`
 	BackendProtocol string `env:"BACKEND_PROTOCOL" envDefault:"auto" oneof:"auto,http1,http2" doc:"http2 over TLS by ALPN, over http with prior knowledge; auto: HTTP/2 if a TLS backend chooses it; http1: never"`
 	BackendConnAge  span   `env:"BACKEND_CONN_MAX_AGE" envDefault:"5m" doc:"so that a changed address is followed even by busy connections"`
+	BackendIdem     string `env:"BACKEND_IDEMPOTENT" envDefault:"false" oneof:"false,true" doc:"true: it does the work of a request once however often it gets it, so journal replay may send what it may have done"`
 
 	BreakerWindow       span      `env:"BREAKER_WINDOW" envDefault:"10s" doc:"how far back calls count"`
 	BreakerMinCalls     *count    `env:"BREAKER_MIN_CALLS" unset:"the smaller of 20 and LIMIT" doc:"calls in the window before a ratio means anything"`
@@ -117,6 +119,7 @@ type bulkhead struct {
 	JournalSync    string        `env:"JOURNAL_SYNC" envDefault:"process" oneof:"process,always" doc:"what a record survives before its request is sent: the death of the process, or of the machine"`
 	JournalHeaders journalFields `env:"JOURNAL_HEADERS" envDefault:"none" doc:"header fields that are recorded, such as User-Agent; never those that hold secrets"`
 	JournalQuery   string        `env:"JOURNAL_QUERY" envDefault:"off" oneof:"off,on" doc:"on: queries are recorded, which may hold secrets"`
+	JournalBody    sizeOrOff     `env:"JOURNAL_BODY" envDefault:"off" doc:"requests that may do work are kept with bodies up to that size, sealed, so that journal replay can send them again"`
 
 	Idempotency              string   `env:"IDEMPOTENCY" envDefault:"off" oneof:"off,optional,required" doc:"Idempotency-Key of requests that may do work: a repeat gets the first answer and is not sent; required: without one they get 400"`
 	IdempotencyBytes         size     `env:"IDEMPOTENCY_BYTES" envDefault:"64MiB" doc:"memory for first answers"`
