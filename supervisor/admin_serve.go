@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"commerce.example/coordinator/supervisor/console"
 )
 
 // adminListeners are the admin API's: the unix socket for the CLI and, when
@@ -27,7 +31,7 @@ func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) 
 	a := &adminListeners{
 		api: &Admin{
 			Operator: s, Alive: s.Alive, Token: c.AdminToken, Listen: c.AdminListen,
-			Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
+			Feed: console.NewFeed(s.reading), Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
 		},
 		listeners: make(map[string]net.Listener),
 		log:       func(err error) { s.log.Error("admin listener", "error", err) },
@@ -65,6 +69,7 @@ func (a *adminListeners) open(name string, h *Handover, make func() (net.Listene
 }
 
 func (a *adminListeners) serve() {
+	a.serving.Go(func() { a.api.Feed.Run(a.ctx) })
 	for name, ln := range a.listeners {
 		h := a.api.OverTCP()
 		if name == socketFile {
@@ -76,6 +81,24 @@ func (a *adminListeners) serve() {
 			}
 		})
 	}
+}
+
+// console is where a browser on this machine finds it: listening on all addresses
+// means on the loopback one too.
+func (a *adminListeners) console() string {
+	ln := a.listeners[adminFile]
+	if ln == nil {
+		return ""
+	}
+	return consoleURL(ln.Addr().String())
+}
+
+func consoleURL(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err == nil && at.Addr().IsUnspecified() {
+		address = net.JoinHostPort("localhost", strconv.Itoa(int(at.Port())))
+	}
+	return "http://" + address + console.Path
 }
 
 // close may be called more than once.

@@ -30,6 +30,7 @@ type Bulkhead struct {
 	watch     watchlist
 	failures  failures
 	usage     usage
+	noted     noted
 	lapse     lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
