@@ -153,13 +153,15 @@ func (s *stream) want(name string) told {
 // update is the next one; samples come whatever happens.
 func (s *stream) update() told {
 	s.t.Helper()
-	for {
-		if e, ok := s.next(); !ok || e.name == "update" {
+	for range 4 {
+		if e, ok := s.next(); ok && e.name == "update" {
 			return e
-		} else if e.name != "sample" {
-			s.t.Fatalf("got %q", e.name)
+		} else if !ok || e.name != "sample" {
+			s.t.Fatalf("got %q (%v), want update", e.name, ok)
 		}
 	}
+	s.t.Fatal("nothing but samples")
+	return told{}
 }
 
 func TestFeedTellsWhatChanged(t *testing.T) {
@@ -175,6 +177,7 @@ func TestFeedTellsWhatChanged(t *testing.T) {
 			t.Errorf("snapshot %+v", e)
 		}
 
+		time.Sleep(5 * console.Tick / 2) // between two ticks
 		begun := time.Now()
 		orders.Requests, orders.Failed, orders.Shown = 5, 5, "sick"
 		w.set(orders, catalog)
@@ -208,7 +211,8 @@ func TestFeedKeepsFifteenMinutes(t *testing.T) {
 		w := new(world)
 		s := serve(t, w)
 		b := console.Bulkhead{Name: "orders", P50: 2 * time.Millisecond, P99: 30 * time.Millisecond}
-		for range 20 * 60 * 2 { // 20 minutes, ten requests a tick, one of them refused
+		time.Sleep(console.Tick / 2) // between two ticks
+		for range 20 * 60 * 2 {      // 20 minutes, ten requests a tick, one of them refused
 			b.Requests += 10
 			b.Refused++
 			b.InFlight = int(b.Requests/10) % 10
@@ -272,14 +276,13 @@ func TestFeedDropsWhoDoesNotListen(t *testing.T) {
 			}
 		}
 		events := 0
-		for ; ; events++ {
+		for events <= console.Backlog+10 {
 			if _, ok := slow.next(); !ok {
-				break
+				return
 			}
+			events++
 		}
-		if events > console.Backlog+10 {
-			t.Errorf("%d events were kept for a listener that does not listen", events)
-		}
+		t.Errorf("%d events were kept for a listener that does not listen", events)
 	})
 }
 
@@ -306,7 +309,7 @@ func TestFeedHasSoMuchRoom(t *testing.T) {
 				t.Fatal("hello and snapshot are lost")
 			}
 		}
-		for {
+		for range console.Backlog {
 			if _, ok := all[1].next(); !ok {
 				break
 			}
