@@ -9,6 +9,7 @@ import (
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/sizing"
 )
 
 // Bulkhead is limit, queue, breaker, pool and fallback of one route group, as an
@@ -31,6 +32,9 @@ type Bulkhead struct {
 	failures  failures
 	usage     usage
 	noted     noted
+	traffic   *sizing.Recorder // at the limiter
+	worked    cpuMeter
+	sized     atomic.Pointer[sized]
 	lapse     lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
@@ -68,7 +72,9 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 		poison:   newPoison(now),
 		stats:    stats,
 		journal:  j,
+		traffic:  sizing.NewRecorder(now),
 	}
+	b.sized.Store(&sized{setting: settingOf(c), since: now})
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
 	b.settings.Store(newSettings(c, nil))

@@ -178,6 +178,7 @@ func (c *call) settle(now time.Time) {
 	outcome := breaker.Ignored
 	if c.reason != "" && c.reason.CountsAgainstBackend() {
 		outcome = breaker.Failure
+		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
 }
@@ -187,6 +188,7 @@ func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
 		outcome = breaker.Failure
+		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
 }
@@ -198,9 +200,7 @@ func (c *call) giveBack() {
 		c.lease.Release()
 	}
 	if c.slot != nil {
-		c.slot.Release()
-		c.slot = nil
-		c.bulkhead.stats.hold(time.Since(c.admitted))
+		c.releaseSlot()
 	}
 }
 

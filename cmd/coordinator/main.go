@@ -29,6 +29,8 @@ type grammar struct {
 	Forgive  forgiveCommand  `cmd:"" help:"Let a bulkhead take requests again that it refuses because workers died with them."`
 	Drill    drillCommand    `cmd:"" help:"Cause a fault in a bulkhead that runs, and judge whether the others notice."`
 	Snapshot snapshotCommand `cmd:"" help:"Make or refresh a bulkhead's backup data from its backend, sanitised; or compare the two."`
+	Size     sizeCommand     `cmd:"" help:"Say from the traffic what a bulkhead's limit, queue and workers should be."`
+	Record   recordCommand   `cmd:"" help:"Record when requests come to a bulkhead and how long each takes, for size to replay."`
 	Load     loadCommand     `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
 	Journal  journalCommand  `cmd:"" help:"Ask what became of requests."`
 	Reload   reloadCommand   `cmd:"" help:"Have the supervisor read its configuration again."`
