@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -83,22 +82,26 @@ func (a *adminListeners) serve() {
 	}
 }
 
-// console is where a browser on this machine finds it: listening on all addresses
-// means on the loopback one too.
+// console is the ConsoleURL.
 func (a *adminListeners) console() string {
 	ln := a.listeners[adminFile]
 	if ln == nil {
 		return ""
 	}
-	return consoleURL(ln.Addr().String())
+	return ConsoleURL(ln.Addr().String())
 }
 
-func consoleURL(address string) string {
-	at, err := netip.ParseAddrPort(address)
-	if err == nil && at.Addr().IsUnspecified() {
-		address = net.JoinHostPort("localhost", strconv.Itoa(int(at.Port())))
+// ConsoleURL is where a browser on this machine finds the console of a supervisor
+// that listens on address, host:port; "" for what is none.
+func ConsoleURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
 	}
-	return "http://" + address + console.Path
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() { // the loopback address too
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + console.Path
 }
 
 // close may be called more than once.

@@ -107,7 +107,7 @@ func (b *Bulkhead) view(r *console.Bulkhead, now time.Time) bulkheadView {
 		InFlight: l.InFlight, Limit: l.Limit, QueueDepth: l.Depth, Queue: l.Queue,
 		Upgrades: b.upgrades.Stats(now).InFlight, UpgradeLimit: set.UpgradeLimit,
 		Breaker: br.State.String(), BreakerMode: string(br.Mode), BreakerWhy: br.Why, BreakerAt: br.Since,
-		P50MS: milliseconds(r.P50), P99MS: milliseconds(r.P99),
+		P50MS: millis(r.P50), P99MS: millis(r.P99),
 		Refused: b.stats.refusedLastMinute(now), Noted: b.noted.many(),
 	}
 	v.State, v.Why = b.health(workers)
@@ -124,8 +124,6 @@ func (b *Bulkhead) view(r *console.Bulkhead, now time.Time) bulkheadView {
 	}
 	return v
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // totals reads the counters of requests into r. A refusal is one that never left
 // the coordinator; what failed otherwise is its own or the backend's 5xx.

@@ -158,3 +158,14 @@ func TestDetailHasTheSlowLog(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestConsoleURL(t *testing.T) {
+	for address, want := range map[string]string{
+		"": "", "127.0.0.1:9901": "http://127.0.0.1:9901/console/", "[::]:9901": "http://localhost:9901/console/", ":9901": "http://localhost:9901/console/",
+		"0.0.0.0:80": "http://localhost:80/console/", "[::1]:9901": "http://[::1]:9901/console/", "shop-1:9901": "http://shop-1:9901/console/",
+	} {
+		if got := supervisor.ConsoleURL(address); got != want {
+			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,7 +16,7 @@ import (
 	"commerce.example/coordinator/cmd/coordinator/internal/demo"
 )
 
-const consoleToken = "an operator's secret"
+const consoleToken = "an-operators-secret"
 
 // hostileOwner is markup, and a runbook that is a script.
 const hostileOwner = `<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>`
@@ -337,13 +338,18 @@ const watchFrames = `(ms => new Promise(done => {
 // have no workers, which is what the requests fail of: the page's work is the same.
 func testConsoleHundred(t *testing.T, b *browser) {
 	const many = 100
+	backup := t.TempDir()
+	const answer = "GET /prepared\nmade 2026-11-21T05:20:00Z\nstatus 200\nContent-Type: text/plain\n\nprepared\n"
+	if err := os.WriteFile(backup+"/prepared.answer", []byte(answer), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var names []string
 	settings := []string{"COORDINATOR_ADMIN_LISTEN=127.0.0.1:0", "COORDINATOR_LOG_LEVEL=warn"}
 	for i := range many {
 		name := fmt.Sprintf("b%02d", i)
 		prefix := fmt.Sprintf("BULKHEAD_B%02d_", i)
 		names = append(names, name)
-		settings = append(settings, prefix+"ROUTES=/"+name+"/", prefix+"FALLBACK=backup", prefix+"FALLBACK_MODE=always")
+		settings = append(settings, prefix+"ROUTES=/"+name+"/", prefix+"FALLBACK=backup", prefix+"FALLBACK_MODE=always", prefix+"BACKUP_DIR="+backup)
 	}
 	s := runSite(t, append(settings, "COORDINATOR_BULKHEADS="+strings.Join(names, ","))...)
 	g := b.console(t, s)

@@ -65,7 +65,7 @@ export function act(action, name) {
 	const form = el("form", {},
 		el("h2", {id: "dialog-title"}, what.title(name)), el("p", {id: "dialog-text"}, what.text(name, shown)),
 		what.choices ? el("label", {}, action === "drill" ? "Fault " : "Mode ", choice) : "", what.choices ? hint : "",
-		what.seconds ? el("label", {}, "For ", seconds, " seconds") : "", ask, result, details, el("p", {class: "buttons"}, cancel, go));
+		what.seconds ? el("label", {}, "Seconds ", seconds) : "", ask, result, details, el("p", {class: "buttons"}, cancel, go));
 	if (known.access === "none") {
 		say(result, "Nothing can be changed here: COORDINATOR_ADMIN_TOKEN is not set. The commands and the unix socket need no token.");
 		go.disabled = true;

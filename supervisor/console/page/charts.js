@@ -26,6 +26,8 @@ class Chart {
 		this.host = el("div", {class: "plot", "aria-hidden": "true"});
 		const legend = el("ul", {class: "legend"}, ...lines.map((line, i) =>
 			el("li", {"data-dash": line.dash ? line.dash.join("-") : "solid", "data-colour": line.colour}, line.label + " ", this.values[i])));
+		this.at = el("li", {class: "at"}); // what the pointer is over
+		legend.append(this.at);
 		this.root = el("figure", {}, el("figcaption", {}, title), legend, this.host);
 		this.options = options;
 		this.data = [[], ...lines.map(() => [])];
@@ -43,13 +45,16 @@ class Chart {
 		if (width < 50) return;
 		if (this.plot) return this.plot.setSize({width, height});
 		const axis = {stroke: () => colours.muted, grid: {stroke: () => colours.line, width: 1}, ticks: {show: false}, font: "11px system-ui"};
-		const clock = (_, times) => times.map(t => new Date(t * 1000).toTimeString().slice(0, 5));
+		const clock = (_, times) => {
+			const digits = times.length > 1 && times[1] - times[0] < 60 ? 8 : 5;
+			return times.map(t => new Date(t * 1000).toTimeString().slice(0, digits));
+		};
 		this.plot = new uPlot({
 			width, height, legend: {show: false}, padding: [8, 8, 0, 0],
 			cursor: {y: false, drag: {x: false, y: false}, points: {size: 6}},
 			scales: {x: {time: this.options.time ?? true}, y: {range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1]},
 				right: {range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1]}},
-			axes: [{...axis, space: 60, ...(this.options.time === false ? {} : {values: clock})},
+			axes: [{...axis, space: 70, size: 26, ...(this.options.time === false ? {} : {values: clock})},
 				{...axis, size: 58, values: (_, ticks) => ticks.map(this.lines[0].format)}],
 			series: [{}, ...this.lines.map(line => ({
 				scale: line.scale ?? "y", stroke: () => colours[line.colour], width: 1.5, dash: line.dash,
@@ -71,6 +76,8 @@ class Chart {
 	}
 
 	tell(at) {
+		const x = at == null ? null : this.data[0][at];
+		say(this.at, x == null ? "" : this.options.time === false ? "at " + x : "at " + new Date(x * 1000).toTimeString().slice(0, 8));
 		this.lines.forEach((line, i) => {
 			const column = this.data[i + 1], value = line.points ? column.find(v => v != null) : column[at ?? column.length - 1];
 			say(this.values[i], value == null ? "–" : line.format(value));

@@ -86,11 +86,12 @@ export function detail(main, name) {
 	const glance = el("dl", {class: "figures"}), cells = new Map();
 	const section = (title, ...content) => el("section", {"aria-label": title}, el("h2", {}, title), ...content);
 	const drawn = charts(), advice = sizing(name);
-	const places = {workers: el("div"), refusals: el("div"), transitions: el("div"), slow: el("div")};
+	const scroll = label => el("div", {class: "scroll", tabindex: 0, role: "group", "aria-label": label});
+	const places = {workers: el("div"), refusals: el("div"), transitions: scroll("List of transitions"), slow: scroll("List of slow requests")};
 	const page = el("article", {class: "bulkhead"},
 		el("div", {class: "actions", role: "group", "aria-label": "Actions"}, ...buttons), why, people, glance,
 		section("Last 15 minutes", el("div", {class: "charts"}, ...drawn.map(([c]) => c.root))),
-		el("div", {class: "columns"}, section("Refused in the last minute", places.refusals), section("Transitions", places.transitions)),
+		el("div", {class: "columns"}, section("Refused or failed in the last minute", places.refusals), section("Transitions", places.transitions)),
 		section("Workers", places.workers), section("Sizing", advice.root), section("Slow log", places.slow));
 	main.replaceChildren(el("p", {class: "back"}, el("a", {href: "#/"}, "All bulkheads")),
 		el("div", {class: "title"}, el("h1", {}, name), badges), gone, page);

@@ -38,7 +38,7 @@ class Card {
 		[workers, this.workers] = figure("Workers");
 		[restarts, this.restarts] = figure("Restarts");
 		[fallback, this.fallback] = figure("Fallback");
-		[refused, this.refused] = figure("Refused, last minute", "wide reasons");
+		[refused, this.refused] = figure("Refused or failed, last minute", "wide reasons");
 		this.title = el("a", {href: "#/bulkheads/" + encodeURIComponent(name)}, name);
 		this.badges = el("ul", {class: "badges", "aria-label": "State"});
 		this.rate = el("strong");
@@ -74,7 +74,7 @@ class Card {
 		const rows = known.history.get(this.name) ?? [];
 		const peak = Math.max(0, ...rows.map(r => r[0]));
 		say(this.peak, "peak " + format.rate(peak));
-		this.spark.set(rows, peak);
+		this.spark.set(rows, peak, known.times.length);
 	}
 }
 

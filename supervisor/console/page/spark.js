@@ -1,4 +1,4 @@
-// Sparkline of 15 minutes of traffic: all requests as an area, what failed and what
+// Sparkline of up to 15 minutes of traffic: all requests as an area, what failed and what
 // was refused upon it. Only what is in sight is drawn.
 
 export const colours = {};
@@ -23,11 +23,12 @@ export function redrawSparks() {
 	for (const spark of sparks.values()) spark.draw();
 }
 
-const places = 180;
+const least = 36; // places: 3 minutes
 
 export class Spark {
 	rows = [];
 	peak = 0;
+	places = least;
 	seen = false;
 
 	constructor() {
@@ -56,9 +57,11 @@ export class Spark {
 		this.draw();
 	}
 
-	set(rows, peak) {
+	// set has rows drawn as the last of so many places, which are the same for all.
+	set(rows, peak, places) {
 		this.rows = rows;
 		this.peak = peak;
+		this.places = Math.max(least, places);
 		this.draw();
 	}
 
@@ -69,7 +72,7 @@ export class Spark {
 		pen.fillStyle = colours.line;
 		pen.fillRect(0, height - 1, width, 1);
 		if (!this.rows.length || this.peak === 0) return;
-		const step = width / (places - 1), x = i => width - (this.rows.length - 1 - i) * step;
+		const step = width / (this.places - 1), x = i => width - (this.rows.length - 1 - i) * step;
 		const area = (colour, value, line) => {
 			pen.beginPath();
 			pen.moveTo(x(0), height);
