@@ -36,10 +36,13 @@ function decode(text) {
 
 // showLink tells of the connection and of who is at its other end.
 const links = {live: "live", waiting: "connecting", lost: "connection lost, trying again; figures are old"};
+let version; // that this page came from
 function showLink() {
 	const link = document.getElementById("link"), {supervisor} = known;
 	mark(link, "data-state", known.state);
-	say(link, links[known.state]);
+	version ||= supervisor.version;
+	const other = known.state === "live" && supervisor.version !== version;
+	say(link, other ? "another version answers: reload this page" : links[known.state]);
 	mark(document.body, "data-link", known.state);
 	if (supervisor.since) say(document.getElementById("supervisor"), `${supervisor.version}, ${supervisor.state} for ${format.since(supervisor.since)}, pid ${supervisor.pid}`);
 }

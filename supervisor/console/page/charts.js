@@ -55,7 +55,7 @@ class Chart {
 			scales: {x: {time: this.options.time ?? true}, y: {range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1]},
 				right: {range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1]}},
 			axes: [{...axis, space: 70, size: 26, ...(this.options.time === false ? {} : {values: clock})},
-				{...axis, size: 58, values: (_, ticks) => ticks.map(this.lines[0].format)}],
+				{...axis, size: 58, values: (_, ticks) => ticks.map(t => t === 0 ? "0" : this.lines[0].format(t))}],
 			series: [{}, ...this.lines.map(line => ({
 				scale: line.scale ?? "y", stroke: () => colours[line.colour], width: 1.5, dash: line.dash,
 				fill: line.fill ? () => colours[line.colour] + "2e" : undefined,
