@@ -247,13 +247,14 @@ func TestFeedCountersBeginAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := new(world)
 		w.set(console.Bulkhead{Name: "orders", Requests: 1_000_000})
-		l := serve(t, w).listen()
+		s := serve(t, w)
+		time.Sleep(12 * time.Second) // until the million is out of the rates
+		l := s.listen()
 		l.want("hello")
 		l.want("snapshot")
-		time.Sleep(3 * console.Tick)
 		w.set(console.Bulkhead{Name: "orders", Requests: 10})
 		for _, b := range l.update().Bulkheads {
-			if rate := b.Now["requests"]; rate < 1 || rate > 10 {
+			if rate := b.Now["requests"]; rate < 0.9 || rate > 10 {
 				t.Errorf("%v requests a second", rate)
 			}
 		}

@@ -71,8 +71,8 @@ const rateTicks = 20
 
 // A track is what a Feed remembers of one bulkhead.
 type track struct {
-	marks [rateTicks + 1]counters // at the last ticks; a ring
-	ticks int                     // that it was there for
+	marks [rateTicks + 1]counters // at the last ticks, from when it came; a ring
+	ticks int                     // marks that were ever put into it
 	now   [4]float64              // rates over marks
 
 	rows    [Kept]row // a ring
@@ -88,8 +88,10 @@ type track struct {
 // note takes the counters of a tick.
 func (t *track) note(b *Bulkhead, now time.Time) {
 	mark := counters{now, b.Requests, b.Failed, b.Refused, b.Fallback}
-	if t.ticks == 0 {
-		t.sampled = mark
+	if t.ticks == 0 { // a tick ago there was nothing of it
+		t.sampled = counters{at: now.Add(-Tick)}
+		t.marks[0] = t.sampled
+		t.ticks++
 	}
 	t.marks[t.ticks%len(t.marks)] = mark
 	t.ticks++
