@@ -3,14 +3,17 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,23 +22,28 @@ import (
 	"commerce.example/coordinator/supervisor/sizing"
 )
 
-// holdings are backends by how long their answers take: all 40 ms on average.
+// holdings are backends by how long their answers take: all sizedHolding on average.
 var holdings = map[string]func() time.Duration{
 	"exponential": func() time.Duration { return time.Duration(rand.ExpFloat64() * float64(sizedHolding)) },
 	"constant":    func() time.Duration { return sizedHolding },
-	"bimodal": func() time.Duration { // one in ten takes 310 ms, the others 10 ms
+	"bimodal": func() time.Duration { // one in ten takes 31 times as long as the others
 		if rand.IntN(10) == 0 {
-			return 310 * time.Millisecond
+			return sizedHolding * 31 / 4
 		}
-		return 10 * time.Millisecond
+		return sizedHolding / 4
 	},
 }
 
+// Holding times are long, so that what the machine adds to them and to the waits
+// is little; the shorter ones make for more arrivals in a short run.
+var (
+	sizedHolding = span(100*time.Millisecond, 150*time.Millisecond)
+	sizedPatient = sizedHolding * 7 / 4 // of which the queue takes six to empty
+)
+
 const (
-	sizedHolding = 40 * time.Millisecond
-	sizedLimit   = 8
-	sizedQueue   = 12
-	sizedPatient = 70 * time.Millisecond // of which the queue takes 60 to empty
+	sizedLimit = 8
+	sizedQueue = 12
 )
 
 // slowBackend answers on /NAME as that one of holdings does.
@@ -117,37 +125,44 @@ func TestE2ESizePredicts(t *testing.T) {
 		t.Skip("takes half a minute")
 	}
 	if !long {
-		predicts(t, []sizedCell{{"queuedexponential100", "exponential", 1, true}, {"constant150", "constant", 1.5, false}}, 0.03)
+		predicts(t, []sizedCell{{"queuedexponential100", "exponential", 1, true}, {"constant150", "constant", 1.5, false}}, 0.04, 25*time.Millisecond)
 		return
 	}
-	predicts(t, slices.Concat(cellsOf("exponential"), cellsOf("constant"), cellsOf("bimodal")), 0.01)
+	predicts(t, slices.Concat(cellsOf("exponential"), cellsOf("constant"), cellsOf("bimodal")), 0.01, 5*time.Millisecond)
 }
 
-// predicts loads all cells at the same time. Refused shares may differ by off:
-// in a short run chance moves them by one or two percentage points.
-func predicts(t *testing.T, cells []sizedCell, off float64) {
+// predicts loads all cells at the same time. Refused shares may differ by off, and
+// p99 waits by late or 15 %: in a short run chance moves shares by one or two
+// percentage points, and beside other tests the machine is late.
+func predicts(t *testing.T, cells []sizedCell, off float64, late time.Duration) {
 	s := sizedSite(t, cells)
-	lasts := span(30*time.Second, 140*time.Second)
+	lasts := span(40*time.Second, 95*time.Second)
 	var all []*load.Generator
 	for i, c := range cells {
 		all = append(all, s.generate("/"+c.name, c.rate(), lasts, func(o *load.Options) {
 			o.Poisson, o.Seed = true, uint64(i+1)
 		}))
 	}
+	// Asked while the load goes on, of whole buckets of ten seconds that it fills.
+	time.Sleep(lasts - time.Second)
+	seen := make([]supervisor.BulkheadEvidence, len(cells))
+	for i, c := range cells {
+		seen[i] = s.evidence(c.name, "?window="+(lasts-12*time.Second).String())
+	}
+	s.must("size", cells[0].name, "--window="+(lasts-12*time.Second).String())
 	for _, g := range all {
 		g.Wait()
 	}
 	t.Logf("%-12s %5s %5s %9s %22s %22s  %s", "backend", "load", "queue", "arrivals", "refused, measured", "p99 wait, measured", "model")
 	for i, c := range cells {
-		// Whole buckets of ten seconds, none of them from before the load.
-		e := s.evidence(c.name, "?window="+(lasts-20*time.Second).String())
+		e := seen[i]
 		predicted, refused, p99 := sizing.Predict(e.Question()), e.Evidence.RefusedShare(), e.Evidence.Waits.Shape.Quantile(0.99)
 		t.Logf("%-12s %5.2f %5v %9d %9.2f %% %9.2f %% %8.1f ms %8.1f ms  %s", c.kind, c.utilisation, c.queue, e.Evidence.Arrivals,
 			100*predicted.Refused, 100*refused, predicted.WaitP99.Seconds()*1e3, p99.Seconds()*1e3, predicted.Model)
 		if d := predicted.Refused - refused; d > off || d < -off {
 			t.Errorf("%s: refusals are off by %+.2f percentage points", c.name, 100*d)
 		}
-		if d := predicted.WaitP99 - p99; d.Abs() > max(5*time.Millisecond, p99*15/100) {
+		if d := predicted.WaitP99 - p99; d.Abs() > max(late, p99*15/100) {
 			t.Errorf("%s: the p99 wait is off by %v", c.name, d)
 		}
 		s.countsAgree(c.name, all[i].Snapshot())
@@ -187,7 +202,7 @@ func TestE2ESizeReplaysBursts(t *testing.T) {
 	}
 	cell := sizedCell{"bursts", "exponential", 0.8, true}
 	s := sizedSite(t, []sizedCell{cell})
-	lasts := span(24*time.Second, 120*time.Second)
+	lasts := span(24*time.Second, 80*time.Second)
 	trace := s.dir + "/bursts.trace"
 	recorded := make(chan string, 1)
 	go func() {
@@ -230,4 +245,36 @@ func TestE2ESizeReplaysBursts(t *testing.T) {
 	if _, text := s.cli("size", cell.name); !strings.Contains(text, "not Poisson") {
 		t.Errorf("size does not say that arrivals are not Poisson:\n%s", text)
 	}
+}
+
+// Ctrl-C ends a recording, and what was recorded until then is good.
+func TestE2ERecordInterrupted(t *testing.T) {
+	beside(t)
+	s, _, _ := shop(t)
+	trace := s.dir + "/orders.trace"
+	cmd := s.command("record", "orders", "--for=1h", "--out="+trace)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.generate(ordersPath, 50, time.Hour)
+	eventually(t, 20*time.Second, "requests are in the file", func() bool {
+		text, _ := os.ReadFile(trace)
+		return bytes.Count(text, []byte("\n")) > 20
+	})
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(stderr.String(), "replay it: coordinator size --trace "+trace) {
+		t.Errorf("%v: %s", err, stderr.Bytes())
+	}
+	code, output := s.cli("size", "--trace="+trace)
+	if code != 0 || !strings.Contains(output, "has no end") || !strings.Contains(output, "orders: ") {
+		t.Errorf("%d %s", code, output)
+	}
+	eventually(t, 5*time.Second, "there is room for the next recording", func() bool {
+		code, _ := s.cli("record", "orders", "--for=1s", "--out=-")
+		return code == 0
+	})
 }

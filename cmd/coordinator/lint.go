@@ -32,6 +32,7 @@ func lint(c supervisor.Config, machine sizing.House) []config.Problem {
 var lintVariables = map[sizing.Rule]string{
 	sizing.RuleMinCalls: "BREAKER_MIN_CALLS", sizing.RuleQueueDepth: "QUEUE", sizing.RuleSlowCall: "BREAKER_SLOW_CALL",
 	sizing.RuleDescriptors: "LIMIT", sizing.RuleMemory: "LIMIT", sizing.RuleSum: "COORDINATOR_BULKHEADS",
+	sizing.RuleConns: "COORDINATOR_CONNS",
 }
 
 func roomOf(b supervisor.BulkheadConfig) sizing.Room {

@@ -242,7 +242,7 @@ func TestLintOfTheMachine(t *testing.T) {
 	for _, p := range lint(c, sizing.House{Descriptors: 1024, WorkerFiles: 1024, Memory: 1 << 30}) {
 		variables = append(variables, p.Variable)
 	}
-	want := []string{"BULKHEAD_A_LIMIT", "COORDINATOR_BULKHEADS", "COORDINATOR_BULKHEADS"}
+	want := []string{"BULKHEAD_A_LIMIT", "COORDINATOR_CONNS", "COORDINATOR_BULKHEADS"}
 	if !slices.Equal(variables, want) {
 		t.Errorf("%q, want %q", variables, want)
 	}

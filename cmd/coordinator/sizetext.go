@@ -85,7 +85,7 @@ func describe(w sizing.WhatIf) string {
 }
 
 func (a *advice) load() string {
-	return fmt.Sprintf("that would keep %s slots busy, %.0f %% of the limit; %s requests/s would keep all of them",
+	return fmt.Sprintf("That would keep %s slots busy, %.0f %% of the limit; %s requests/s would keep all of them",
 		threeFigures(a.Offered), 100*a.Utilisation, rate(a.Saturation))
 }
 
