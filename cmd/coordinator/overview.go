@@ -52,8 +52,22 @@ func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
 	if status.Console != "" {
 		fmt.Fprintf(s, "console: %s\n", printable(status.Console))
 	}
+	writeJournalState(s, status.Journal)
 	if by := enforcement(status); by != "" {
 		fmt.Fprintf(s, "memory limits enforced by: %s\n", printable(string(by)))
+	}
+}
+
+// writeJournalState says when requests are refused for want of a journal.
+func writeJournalState(s *sheet, j *supervisor.JournalStatus) {
+	if j == nil || j.Available {
+		return
+	}
+	text := fmt.Sprintf("journal unavailable (JOURNAL_SYNC=%s): what must be recorded before it is sent is refused, %s so far; see the log",
+		strings.Join(j.Unavailable, ", "), counted(int64(j.Refused), "request"))
+	for _, line := range wrap(printable(text), config.Width) {
+		s.put(line, alarm)
+		s.WriteByte('\n')
 	}
 }
 
