@@ -30,11 +30,12 @@ func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) 
 	a := &adminListeners{
 		api: &Admin{
 			Operator: s, Alive: s.Alive, Token: c.AdminToken, Listen: c.AdminListen,
-			Feed: console.NewFeed(s.reading), Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
+			Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
 		},
 		listeners: make(map[string]net.Listener),
 		log:       func(err error) { s.log.Error("admin listener", "error", err) },
 	}
+	a.api.Feed = console.NewFeed(s.reading)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	err := a.open(socketFile, h, func() (net.Listener, error) { return ListenAdminSocket(c.AdminSocket) })
 	if err == nil && c.AdminListen != "" {
