@@ -169,11 +169,12 @@ func (a *Admin) status(w http.ResponseWriter, r *http.Request) {
 }
 
 func (a *Admin) detail(w http.ResponseWriter, r *http.Request) {
-	if refused := a.unknown(r.PathValue("name")); refused != nil {
-		refused.write(w)
+	name := r.PathValue("name")
+	d, ok := a.Operator.Detail(name)
+	if !ok {
+		cmp.Or(a.unknown(name), problem(http.StatusNotFound, "A reload has just brought it: ask again.")).write(w)
 		return
 	}
-	d, _ := a.Operator.Detail(r.PathValue("name")) // zero where a reload has just taken it away
 	writeAdmin(w, http.StatusOK, "application/json", d)
 }
 

@@ -36,7 +36,8 @@ func (b *Bulkhead) logSlow(log hclog.Logger, e *evidence, slow []flight, now tim
 			line.Warn("slow request", "stage", f.stage.String())
 			continue
 		}
-		r.Slot = &f.slot
+		slot := f.slot // f would keep the worker
+		r.Slot = &slot
 		line = line.With("slot", f.slot, "pid", f.worker.Pid())
 		if now.Sub(b.slowDumped) >= slowDumpEvery {
 			b.slowDumped = now
