@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/console"
 )
 
 // Operator is what the admin API asks of a supervisor. All methods may be called
@@ -23,6 +24,7 @@ import (
 // ctx is, and then report how far it came; Ready and Status return at once.
 type Operator interface {
 	Status() Status
+	Detail(bulkhead string) (BulkheadDetail, bool) // false: there is none
 	// Ready is the answer of /readyz: degraded names the bulkheads that are not
 	// well, why says what keeps ok from being true.
 	Ready() (ok bool, degraded []string, why string)
@@ -49,6 +51,9 @@ type Operator interface {
 //	GET  /healthz                          200 ok while the supervisor's loop answers
 //	GET  /readyz                           200 or 503 with {"ready", "degraded", "why"}
 //	GET  /v1/status                        Status
+//	GET  /v1/bulkheads/{name}              BulkheadDetail
+//	GET  /v1/events                        server-sent events: see package console
+//	GET  /console/                         the console; / leads there
 //	POST /v1/reload                        Report; likewise upgrade
 //	POST /v1/bulkheads/{name}/restart      Report; likewise drain and resume
 //	POST /v1/bulkheads/{name}/resize       {"workers": N, "limit": N}, one of them at least
@@ -74,25 +79,33 @@ type Admin struct {
 	Operator Operator
 	Alive    func(context.Context) error // nil when the supervisor's loop answers; has 2 s
 	Metrics  http.Handler
-	Token    string // what changes over TCP have to bear; empty: nothing can be changed there
-	Listen   string // COORDINATOR_ADMIN_LISTEN, whose host is a name that clients may use
+	Feed     *console.Feed // of /v1/events, which somebody else has run; nil: there is no such path
+	Token    string        // what changes over TCP have to bear; empty: nothing can be changed there
+	Listen   string        // COORDINATOR_ADMIN_LISTEN, whose host is a name that clients may use
 }
 
 // OverSocket is the API for the unix socket. Whoever can open the socket may do
-// everything: its file permissions are the authentication.
+// everything: its file permissions are the authentication. A browser may get there
+// through a tunnel, so its pages are told apart here too.
 func (a *Admin) OverSocket() http.Handler {
-	return sameOrigin(a.mux(func(change http.Handler) http.Handler { return change }))
+	free := func(change http.Handler) http.Handler { return change }
+	return ownHost(dotless, sameOrigin(a.mux(console.AccessFree, free)))
 }
 
 // OverTCP is the API for everybody who can reach the address: they may read, and
 // change what they have the token for.
 func (a *Admin) OverTCP() http.Handler {
 	authorised := func(change http.Handler) http.Handler { return bearer(a.Token, change) }
-	return ownHost(a.Listen, sameOrigin(a.mux(authorised)))
+	access := console.AccessToken
+	if a.Token == "" {
+		access = console.AccessNone
+	}
+	return ownHost(namesOf(a.Listen), sameOrigin(a.mux(access, authorised)))
 }
 
-// mux is the API with authorised in front of all that changes anything.
-func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
+// mux is the API with authorised in front of all that changes anything; access says
+// the same to the console.
+func (a *Admin) mux(access console.Access, authorised func(http.Handler) http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	handle := func(method, path string, h http.Handler) {
 		mux.Handle(method+" "+path, h)
@@ -103,6 +116,12 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	handle(http.MethodGet, "/readyz", http.HandlerFunc(a.readyz))
 	handle(http.MethodGet, "/v1/status", http.HandlerFunc(a.status))
 
+	if a.Feed != nil {
+		handle(http.MethodGet, "/v1/events", a.Feed.Handler(access))
+	}
+	handle(http.MethodGet, "/v1/bulkheads/{name}", http.HandlerFunc(a.detail))
+	handle(http.MethodGet, console.Path, console.Handler())
+	handle(http.MethodGet, "/{$}", http.RedirectHandler(console.Path, http.StatusSeeOther))
 	post := func(path string, c change) { handle(http.MethodPost, path, authorised(c)) }
 	const bulkhead = "/v1/bulkheads/{name}/"
 	post(bulkhead+"restart", a.known(named(a.Operator.Restart)))
@@ -151,6 +170,16 @@ func (a *Admin) readyz(w http.ResponseWriter, r *http.Request) {
 
 func (a *Admin) status(w http.ResponseWriter, r *http.Request) {
 	writeAdmin(w, http.StatusOK, "application/json", a.Operator.Status())
+}
+
+func (a *Admin) detail(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	d, ok := a.Operator.Detail(name)
+	if !ok {
+		cmp.Or(a.unknown(name), problem(http.StatusNotFound, "A reload has just brought it: ask again.")).write(w)
+		return
+	}
+	writeAdmin(w, http.StatusOK, "application/json", d)
 }
 
 // A change reads what a request wants done. It does nothing itself.

@@ -90,14 +90,13 @@ func sameOrigin(next http.Handler) http.Handler {
 // ownHost refuses requests for a host that is not this one's: a page whose name
 // was made to resolve to our address (DNS rebinding) is of the same origin to a
 // browser, and its name in Host is all that gives it away. Allowed are addresses,
-// localhost, and the host of listen. No Host at all is a program that speaks
+// and the names that are said to be ours. No Host at all is a program that speaks
 // HTTP/1.0, as the health checks of load balancers do, and no browser.
-func ownHost(listen string, next http.Handler) http.Handler {
-	own := hostName(listen)
+func ownHost(ours func(name string) bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := hostName(r.Host)
 		_, err := netip.ParseAddr(host)
-		if isName := err != nil && host != ""; isName && !asciiEqualFold(host, "localhost") && !asciiEqualFold(host, own) {
+		if isName := err != nil && host != ""; isName && !ours(host) {
 			// RFC 9110 section 7.4: 421 for an authority that is not ours.
 			problem(http.StatusMisdirectedRequest, "Want an address, localhost or the host of COORDINATOR_ADMIN_LISTEN as the Host.").write(w)
 			return
@@ -105,3 +104,13 @@ func ownHost(listen string, next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// namesOf are localhost and the host of an address that is listened on.
+func namesOf(listen string) func(name string) bool {
+	own := hostName(listen)
+	return func(name string) bool { return asciiEqualFold(name, "localhost") || asciiEqualFold(name, own) }
+}
+
+// dotless are the names that programs make up for a unix socket. No page on the web
+// has such a name.
+func dotless(name string) bool { return !strings.Contains(name, ".") }

@@ -86,8 +86,7 @@ func TestAdminWithoutTokenChangesNothingOverTCP(t *testing.T) {
 	}
 }
 
-// Over the socket there is nobody to rebind a name, but a page may reach it
-// through a tunnel.
+// A page may reach the socket through a tunnel, under a name of its own too.
 func TestAdminSocketAccess(t *testing.T) {
 	o := &operator{}
 	c := overSocket(t, admin(o))
@@ -96,6 +95,9 @@ func TestAdminSocketAccess(t *testing.T) {
 	}
 	if answer, _ := ask(t, c, "POST", "/v1/reload", "", "Origin", "http://evil.example"); answer.StatusCode != 403 {
 		t.Errorf("foreign page: %d", answer.StatusCode)
+	}
+	if answer, _ := ask(t, c, "POST", "/v1/reload", "", "Host", "evil.example", "Origin", "http://evil.example"); answer.StatusCode != 421 {
+		t.Errorf("a page whose name leads to the tunnel: %d", answer.StatusCode)
 	}
 	if did := o.took(); len(did) != 1 {
 		t.Errorf("did %q", did)

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"commerce.example/coordinator/supervisor/console"
 )
 
 // adminListeners are the admin API's: the unix socket for the CLI and, when
@@ -33,6 +36,7 @@ func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) 
 		listeners: make(map[string]net.Listener),
 		log:       func(err error) { s.log.Error("admin listener", "error", err) },
 	}
+	a.api.Feed = console.NewFeed(s.reading)
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	err := a.open(socketFile, h, func() (net.Listener, error) { return ListenAdminSocket(c.AdminSocket) })
 	if err == nil && c.AdminListen != "" {
@@ -66,6 +70,7 @@ func (a *adminListeners) open(name string, h *Handover, make func() (net.Listene
 }
 
 func (a *adminListeners) serve() {
+	a.serving.Go(func() { a.api.Feed.Run(a.ctx) })
 	for name, ln := range a.listeners {
 		h := a.api.OverTCP()
 		if name == socketFile {
@@ -77,6 +82,28 @@ func (a *adminListeners) serve() {
 			}
 		})
 	}
+}
+
+// console is the ConsoleURL.
+func (a *adminListeners) console() string {
+	ln := a.listeners[adminFile]
+	if ln == nil {
+		return ""
+	}
+	return ConsoleURL(ln.Addr().String())
+}
+
+// ConsoleURL is where a browser on this machine finds the console of a supervisor
+// that listens on address, host:port; "" for what is none.
+func ConsoleURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return ""
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() { // the loopback address too
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port) + console.Path
 }
 
 // close may be called more than once.

@@ -17,6 +17,7 @@ import (
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/console"
 )
 
 // operator writes down what it is asked to do, and does what does says.
@@ -48,6 +49,15 @@ func (o *operator) took() []string {
 
 func (o *operator) Status() supervisor.Status {
 	return supervisor.Status{Version: "v1", State: "ready", Bulkheads: []supervisor.BulkheadStatus{{Name: "orders"}, {Name: "catalog"}}}
+}
+
+func (o *operator) Detail(b string) (supervisor.BulkheadDetail, bool) {
+	for _, known := range o.Status().Bulkheads {
+		if known.Name == b {
+			return supervisor.BulkheadDetail{Bulkhead: known}, true
+		}
+	}
+	return supervisor.BulkheadDetail{}, false
 }
 
 func (o *operator) Ready() (bool, []string, string) {
@@ -116,6 +126,7 @@ func admin(o *operator) *supervisor.Admin {
 		Operator: o,
 		Alive:    func(context.Context) error { return nil },
 		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics") }),
+		Feed:     console.NewFeed(func(time.Time, console.Want) console.Reading { return console.Reading{} }),
 		Token:    "s3cret",
 		Listen:   "Coordinator.internal:9901",
 	}
@@ -341,5 +352,32 @@ func TestAdminNamesTheKnownBulkheads(t *testing.T) {
 		`"detail":"No bulkhead \"order\"; known: orders, catalog.","known":["orders","catalog"]}` + "\n"
 	if body != want {
 		t.Errorf("got %s", body)
+	}
+}
+
+func TestAdminServesTheConsole(t *testing.T) {
+	for name, c := range map[string]*http.Client{"TCP": overTCP(t, admin(&operator{})), "socket": overSocket(t, admin(&operator{}))} {
+		if answer, _ := ask(t, c, "GET", "/", ""); answer.StatusCode != 303 || answer.Header.Get("Location") != "/console/" {
+			t.Errorf("%s: %d %v", name, answer.StatusCode, answer.Header)
+		}
+		if answer, body := ask(t, c, "GET", "/console/", ""); answer.StatusCode != 200 || !strings.Contains(body, "<title>Coordinator</title>") {
+			t.Errorf("%s: %d %s", name, answer.StatusCode, body)
+		}
+		for _, path := range []string{"/console/", "/", "/v1/events", "/v1/bulkheads/orders"} {
+			if answer, _ := ask(t, c, "POST", path, ""); answer.StatusCode != 405 {
+				t.Errorf("%s: POST %s: %d", name, path, answer.StatusCode)
+			}
+		}
+		if answer, body := ask(t, c, "GET", "/v1/bulkheads/orders", ""); answer.StatusCode != 200 || !strings.Contains(body, `"name":"orders"`) {
+			t.Errorf("%s: %d %s", name, answer.StatusCode, body)
+		}
+		if answer, body := ask(t, c, "GET", "/v1/bulkheads/none", ""); answer.StatusCode != 404 || !strings.Contains(body, `"known":["orders","catalog"]`) {
+			t.Errorf("%s: %d %s", name, answer.StatusCode, body)
+		}
+		for _, path := range []string{"/", "/console/", "/v1/events", "/v1/bulkheads/orders"} {
+			if answer, _ := ask(t, c, "GET", path, "", "Host", "evil.example"); answer.StatusCode != 421 {
+				t.Errorf("%s: %s of a page whose name leads here: %d", name, path, answer.StatusCode)
+			}
+		}
 	}
 }

@@ -35,6 +35,7 @@ type Bulkhead struct {
 	watch    watchlist
 	failures failures
 	usage    usage
+	noted    noted
 	traffic  *sizing.Recorder // at the limiter
 	worked   cpuMeter
 	sized    atomic.Pointer[sized]

@@ -51,6 +51,13 @@
 // over. A call that passes SLOW_CALL or TIMEOUT counts for the breaker then, not
 // when it ends, so that a hang opens it.
 //
+// # Who looks
+//
+// The console's feed runs beside the admin listeners and ends with them. Twice a
+// second it reads what there is: counters of the metrics, gauges, and what the watch,
+// the pools and operators noted of each bulkhead (the last 32 transitions, and as
+// many slow requests). Whether anybody listens makes no difference to a request.
+//
 // # Who owns what
 //
 // Run is the life of a Supervisor: it takes the state directory (one supervisor

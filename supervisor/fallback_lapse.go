@@ -134,6 +134,7 @@ func (b *Bulkhead) logFallback(log hclog.Logger, now time.Time) {
 	took := now.Sub(l.first.at).Round(time.Millisecond).String()
 	if !l.told {
 		l.told = true
+		b.noted.transition("fallback", "fallback begins: "+string(l.first.kind), string(l.first.reason))
 		log.Warn("fallback begins", "kind", string(l.first.kind), "reason", string(l.first.reason), "request_id", l.first.id)
 	}
 	for _, limit := range passed {
@@ -144,6 +145,7 @@ func (b *Bulkhead) logFallback(log hclog.Logger, now time.Time) {
 	}
 	if set.backed == nil || l.answered && now.Sub(l.last) >= lapseQuiet {
 		l.on.Store(false)
+		b.noted.transition("fallback", "fallback ended after "+took, "")
 		log.Info("fallback ended", append([]any{"for", took}, l.answers()...)...)
 	}
 }

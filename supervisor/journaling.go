@@ -263,14 +263,6 @@ func (j *journaling) clientOf(addr netip.Addr, now time.Time) string {
 	return word
 }
 
-// runs are those of this process.
-func (j *journaling) runs() (runs []string) {
-	for _, o := range j.opened() {
-		runs = append(runs, o.Run())
-	}
-	return runs
-}
-
 // stats are those of all together, and the syncs of those that are unavailable;
 // known is false when nothing was ever recorded.
 func (j *journaling) stats() (sum journal.Stats, unavailable []string, known bool) {

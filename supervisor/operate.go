@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -32,6 +33,7 @@ func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, e
 	}
 	r.took(begun)
 	s.metrics.operated(action, err)
+	b.noted.transition("operator", strings.TrimSuffix(action+": "+did, ": "), r.Error)
 	if err != nil {
 		s.log.Error("operation failed", "action", action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
 	} else {
@@ -169,6 +171,7 @@ func (b *Bulkhead) logPoison(log hclog.Logger) {
 	for _, p := range b.poison.fresh() {
 		log.Error("request refused from now on: workers died with it", "bulkhead", b.settings.Load().Name,
 			"fingerprint", p.Fingerprint, "method", p.Method, "path", p.Path, "deaths", p.Deaths)
+		b.noted.transition("poison", "request refused from now on: "+p.Method+" "+p.Path, "workers died with it")
 	}
 }
 
@@ -179,5 +182,6 @@ func (b *Bulkhead) logBreaker(log hclog.Logger, now time.Time) {
 		return
 	}
 	log.Warn("breaker "+s.State.String(), "bulkhead", b.settings.Load().Name, "was", b.breakerSeen.String(), "why", s.Why)
+	b.noted.transition("breaker", "breaker "+s.State.String(), s.Why)
 	b.breakerSeen = s.State
 }

@@ -30,10 +30,14 @@ func (b *Bulkhead) logSlow(log hclog.Logger, e *evidence, slow []flight, now tim
 	b.stats.metrics.slow.Add(float64(len(slow)))
 	for _, f := range slow {
 		line := log.With("bulkhead", name, "request_id", f.id, "method", f.method, "path", f.path, "age_ms", f.age.Milliseconds())
+		r := SlowRequest{At: time.Now(), RequestID: f.id, Method: f.method, Path: f.path, AgeMS: f.age.Milliseconds(), Stage: f.stage.String()}
 		if f.worker == nil {
+			b.noted.slowRequest(r)
 			line.Warn("slow request", "stage", f.stage.String())
 			continue
 		}
+		slot := f.slot // f would keep the worker
+		r.Slot = &slot
 		line = line.With("slot", f.slot, "pid", f.worker.Pid())
 		if now.Sub(b.slowDumped) >= slowDumpEvery {
 			b.slowDumped = now
@@ -43,8 +47,9 @@ func (b *Bulkhead) logSlow(log hclog.Logger, e *evidence, slow []flight, now tim
 				t.flights = b.watch.heldBy(t.worker, t.at)
 				return t.text()
 			})
-			line = line.With("evidence", path)
+			line, r.Evidence = line.With("evidence", path), path
 		}
+		b.noted.slowRequest(r)
 		line.Warn("slow request", "stage", f.stage.String())
 	}
 }

@@ -15,6 +15,9 @@ func (s *Supervisor) Status() Status {
 		Version: s.options.Version, Pid: os.Getpid(), State: *s.state.Load(), Since: s.since,
 		Listen: []string{}, Bulkheads: []BulkheadStatus{}, Journal: s.journal.status(),
 	}
+	if s.admin != nil {
+		out.Console = s.admin.console()
+	}
 	for _, ln := range s.listeners {
 		out.Listen = append(out.Listen, ln.Addr().String())
 	}

@@ -10,6 +10,7 @@ type Status struct {
 	State     string           `json:"state"` // starting, ready, draining
 	Since     time.Time        `json:"since"`
 	Listen    []string         `json:"listen"`
+	Console   string           `json:"console,omitempty"` // its URL on this machine; empty: ADMIN_LISTEN=off
 	Bulkheads []BulkheadStatus `json:"bulkheads"`
 	Journal   *JournalStatus   `json:"journal,omitempty"` // nil: every bulkhead's is off
 }

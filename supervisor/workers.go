@@ -151,12 +151,15 @@ func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
 	switch e.Kind {
 	case pool.Started:
 		m.startSeconds.Observe(e.Took.Seconds())
+		b.noted.worker(e.Slot, "worker ready", nil)
 		log.Info("worker ready", "took_ms", e.Took.Milliseconds())
 	case pool.Faulted:
 		m.restarts[e.Cause].Inc()
 		b.restartCount.Add(1)
+		b.noted.worker(e.Slot, "worker lost: "+string(e.Cause), e.Err)
 		log.Error("worker lost", "cause", e.Cause, "error", e.Err, "next_start_ms", e.Wait.Milliseconds())
 	case pool.Quarantine:
+		b.noted.worker(e.Slot, "quarantined", e.Err)
 		log.Error("slot quarantined: its workers used up the restart budget", "error", e.Err, "next_start_ms", e.Wait.Milliseconds())
 	case pool.Replaced:
 		m.restarts[e.Cause].Inc()
@@ -164,11 +167,13 @@ func (b *Bulkhead) observe(e pool.Event, log hclog.Logger) {
 		if e.Err != nil {
 			log = log.With("why", e.Err)
 		}
+		b.noted.worker(e.Slot, "worker replaced: "+string(e.Cause), e.Err)
 		log.Info("worker replaced, draining", "cause", e.Cause)
 	case pool.StopOverrun:
 		if len(e.Stacks) > 0 {
 			log = log.With("stacks", string(e.Stacks))
 		}
+		b.noted.worker(e.Slot, "worker did not stop in time and was killed", nil)
 		log.Warn("worker did not stop in time and was killed")
 	case pool.Ended:
 		log.Info("worker ended", "error", e.Err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
+	devtools "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -246,6 +247,31 @@ func (p *page) resize(width, height int64) {
 	defer stop()
 	size := emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1}
 	if _, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, size); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// press sends keys as a keyboard does.
+func (p *page) press(keys string) { p.t.Helper(); p.do(chromedp.KeyEvent(keys)) }
+
+// prefer has the tab tell its pages of another preference of its user, such as
+// prefers-color-scheme: dark.
+func (p *page) prefer(feature, value string) {
+	p.t.Helper()
+	ctx, stop := context.WithTimeout(p.ctx, pageTime)
+	defer stop()
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// before has a script run in every document of the tab, before its own.
+func (p *page) before(script string) {
+	p.t.Helper()
+	ctx, stop := context.WithTimeout(p.ctx, pageTime)
+	defer stop()
+	if _, err := chromedp.Call(ctx, devtools.AddScriptToEvaluateOnNewDocument, devtools.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/supervisor"
 )
 
 // checkCommand is coordinator check.
@@ -53,6 +54,9 @@ func (c *checkCommand) Run(t *terminal) error {
 	}
 	if err := writeEnforcement(t.stdout, found.Supervisor); err != nil {
 		return err
+	}
+	if at := supervisor.ConsoleURL(found.Supervisor.AdminListen); at != "" {
+		fmt.Fprintf(t.stdout, "\nconsole: %s\n", at)
 	}
 	_, err = fmt.Fprintf(t.stdout, "\nthe configuration is valid\n")
 	return err

@@ -60,6 +60,10 @@ The order history page, for a browser; let orders fail, and load it again:
 
   %[2]s%[9]s
 
+The console, which shows every bulkhead as it is now:
+
+  http://%[8]s/console/
+
 Configuration, log and sockets are in a folder of their own. Try there, in
 another terminal, also to change coordinator.env and reload:
 

@@ -161,7 +161,7 @@ func (s *site) replayed(code int, args ...string) (verdicts []string) {
 	return verdicts
 }
 
-func count(verdicts []string, which string) (n int) {
+func countOf(verdicts []string, which string) (n int) {
 	for _, v := range verdicts {
 		if v == which {
 			n++
@@ -195,7 +195,7 @@ func TestReplayOfWhatNeverArrived(t *testing.T) {
 	s := runSite(t, l.settings()...)
 	lost(t, s, n)
 	l.up()
-	if got := s.replayed(0); len(got) != n || count(got, "would_send") != n || l.done() != 0 {
+	if got := s.replayed(0); len(got) != n || countOf(got, "would_send") != n || l.done() != 0 {
 		t.Fatalf("dry run: %v, %d works", got, l.done())
 	}
 	if got := s.replayed(0, "--id", "pay-3,pay-4"); len(got) != 2 {
@@ -203,11 +203,11 @@ func TestReplayOfWhatNeverArrived(t *testing.T) {
 	}
 	t.Log(s.must("journal", "replay", "--id", "pay-3"))
 	begun := time.Now()
-	if got := s.replayed(0, "--execute", "--rate", fmt.Sprint(rate)); len(got) != n || count(got, "sent") != n {
+	if got := s.replayed(0, "--execute", "--rate", fmt.Sprint(rate)); len(got) != n || countOf(got, "sent") != n {
 		t.Errorf("executed: %v", got)
 	}
 	took := time.Since(begun)
-	if got := s.replayed(0, "--execute"); count(got, "not_sent gone") != n {
+	if got := s.replayed(0, "--execute"); countOf(got, "not_sent gone") != n {
 		t.Errorf("once more: %v", got)
 	}
 	var first, last time.Time
@@ -282,7 +282,7 @@ func TestReplayAfterKills(t *testing.T) {
 	if got := s.replayed(0, "--execute"); len(got) != 2 || got[0] != "not_sent gone" || got[1] != "sent" || l.done() != 3 {
 		t.Errorf("the replay, again: %v, %d works", got, l.done())
 	}
-	if got := s.replayed(0, "--execute"); len(got) != 2 || count(got, "not_sent gone") != 2 || l.done() != 3 {
+	if got := s.replayed(0, "--execute"); len(got) != 2 || countOf(got, "not_sent gone") != 2 || l.done() != 3 {
 		t.Errorf("and once more: %v, %d works", got, l.done())
 	}
 }
@@ -304,7 +304,7 @@ func TestReplayStops(t *testing.T) {
 	}
 	s.must("breaker", "pay", "closed")
 	l.answers(http.StatusServiceUnavailable, nil)
-	if got := s.replayed(1, "--execute", "--failures", "2", "--rate", "100"); len(got) != 2 || count(got, "failed") != 2 || l.done() != 2 {
+	if got := s.replayed(1, "--execute", "--failures", "2", "--rate", "100"); len(got) != 2 || countOf(got, "failed") != 2 || l.done() != 2 {
 		t.Errorf("failures: %q, %d works", got, l.done())
 	}
 	l.answers(0, nil)
@@ -328,7 +328,7 @@ func TestReplayStops(t *testing.T) {
 	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 1 || !strings.Contains(told.String(), "Interrupted; 3 requests left.") || l.done() != 3 {
 		t.Errorf("%v, %d works: %s", cmd.ProcessState, l.done(), &told)
 	}
-	if got := s.replayed(0, "--execute", "--rate", "1000"); count(got, "sent") != 3 || l.done() != n {
+	if got := s.replayed(0, "--execute", "--rate", "1000"); countOf(got, "sent") != 3 || l.done() != n {
 		t.Errorf("the rest: %q, %d works", got, l.done())
 	}
 }

@@ -28,7 +28,10 @@ type fakeSupervisor struct {
 	calls []string
 }
 
-func (f *fakeSupervisor) Status() supervisor.Status       { return f.status }
+func (f *fakeSupervisor) Status() supervisor.Status { return f.status }
+func (f *fakeSupervisor) Detail(string) (supervisor.BulkheadDetail, bool) {
+	return supervisor.BulkheadDetail{}, false
+}
 func (f *fakeSupervisor) Ready() (bool, []string, string) { return true, nil, "" }
 
 func (f *fakeSupervisor) did(ctx context.Context, call string, r supervisor.Report) supervisor.Report {

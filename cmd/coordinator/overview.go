@@ -41,6 +41,9 @@ func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
 		s.put(fmt.Sprintf("%d %s", counts[state], printable(state)), moods[state])
 	}
 	s.WriteByte('\n')
+	if status.Console != "" {
+		fmt.Fprintf(s, "console: %s\n", printable(status.Console))
+	}
 	writeJournalState(s, status.Journal)
 	if by := enforcement(status); by != "" {
 		fmt.Fprintf(s, "memory limits enforced by: %s\n", printable(string(by)))

@@ -152,6 +152,27 @@ func TestRollingForgetsAfterAMinute(t *testing.T) {
 	}
 }
 
+func TestRecentIsTwoParts(t *testing.T) {
+	r := hdr.NewRolling(epoch)
+	for i := range 60 { // one a second, each longer than the one before
+		r.Record(epoch.Add(time.Duration(i)*time.Second), time.Duration(i+1)*ms)
+	}
+	for _, test := range []struct {
+		at    time.Duration
+		count int64
+		least time.Duration
+	}{
+		{59 * time.Second, 30, 31 * ms},
+		{60 * time.Second, 15, 46 * ms},
+		{75 * time.Second, 0, 0},
+	} {
+		h := r.Recent(epoch.Add(test.at))
+		if h.Count() != test.count || (h.Quantile(0)-test.least).Abs() > test.least/100 {
+			t.Errorf("at %v: %d from %v on, want %d from %v", test.at, h.Count(), h.Quantile(0), test.count, test.least)
+		}
+	}
+}
+
 func TestRollingRateOfTheFirstSecond(t *testing.T) {
 	r := hdr.NewRolling(epoch)
 	for range 10 {

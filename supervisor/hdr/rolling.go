@@ -44,6 +44,22 @@ func (r *Rolling) Snapshot(now time.Time) (h *Histogram, perSecond float64) {
 	return &present, float64(present.Count()) / max(covered.Seconds(), 1)
 }
 
+// Recent returns the durations of the present part and the one before it, the last
+// 15 to 30 s, which are the caller's: for who looks often and wants to see a change
+// soon. It costs less than half of a Snapshot.
+func (r *Rolling) Recent(now time.Time) *Histogram {
+	r.mu.Lock()
+	r.turn(now)
+	h := new(Histogram)
+	if present := r.ring[r.dial.at]; present != nil {
+		*h = present.clone()
+	}
+	before := r.ring[(r.dial.at+parts)%(parts+1)]
+	r.mu.Unlock()
+	h.Merge(before) // which is never written again
+	return h
+}
+
 // collect copies the present part only. The others are never written again, they
 // are replaced: so they can be merged without keeping Record waiting.
 func (r *Rolling) collect(now time.Time) (past [parts + 1]*Histogram, present Histogram, covered time.Duration) {

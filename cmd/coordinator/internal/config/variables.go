@@ -24,7 +24,7 @@ type global struct {
 	Listen         listeners  `env:"LISTEN" envDefault:"127.0.0.1:8080" doc:"front listeners, comma-separated: HOST:PORT, unix:PATH, systemd, systemd:NAME"`
 	TLSCert        string     `env:"TLS_CERT" doc:"PEM file: serve TLS with HTTP/2; re-read when it changes"`
 	TLSKey         string     `env:"TLS_KEY" doc:"PEM file: the key of TLS_CERT"`
-	AdminListen    hostPort   `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9901" doc:"/metrics, /healthz, /readyz and /v1/status; off: none"`
+	AdminListen    hostPort   `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9901" doc:"/metrics, /healthz, /readyz, /v1/status and the console at /console/; off: none"`
 	AdminSocket    socketPath `env:"ADMIN_SOCKET" unset:"$XDG_RUNTIME_DIR or temp dir" doc:"unix socket that the commands talk to; mode 0600"`
 	AdminToken     token      `env:"ADMIN_TOKEN" doc:"required for changing anything over TCP"`
 	StateDir       string     `env:"STATE_DIR" unset:"$STATE_DIRECTORY, else the user's" doc:"what a supervisor owns on disk; one supervisor at a time"`
