@@ -36,6 +36,10 @@ type Operator interface {
 	Drill(ctx context.Context, bulkhead string, plan DrillPlan) Report
 	Reload(ctx context.Context) Report
 	Upgrade(ctx context.Context) Report
+
+	Evidence(bulkhead string, window time.Duration) (BulkheadEvidence, error)
+	Size(ctx context.Context, bulkhead string, q AdviceQuestion) (SizeAdvice, error)
+	Record(ctx context.Context, bulkhead string, span time.Duration, w io.Writer) error
 }
 
 // Admin is the admin API:
@@ -51,6 +55,9 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/forgive      {"fingerprint": F} of Status, or no body for all
 //	POST /v1/bulkheads/{name}/drill        {"mode": a DrillMode, "for_ms": N}, with "fallback" also "share",
 //	                                       "coverage" and "give"; Report with a DrillResult
+//	GET  /v1/bulkheads/{name}/evidence     BulkheadEvidence; ?window=10m
+//	GET  /v1/bulkheads/{name}/size         SizeAdvice; ?window=10m&refuse=0.1%25&wait_p99=50ms
+//	POST /v1/bulkheads/{name}/record       {"for_ms": N}; a trace of package sizing, as it is recorded
 //
 // A change is made while the client waits for it, a minute if it does not say
 // otherwise in Prefer: wait=SECONDS (RFC 7240 section 4.3), and given up when
@@ -102,6 +109,9 @@ func (a *Admin) mux(authorised func(http.Handler) http.Handler) http.Handler {
 	post(bulkhead+"breaker", a.known(a.breaker))
 	post(bulkhead+"forgive", a.known(a.forgive))
 	post(bulkhead+"drill", a.known(a.drill))
+	handle(http.MethodPost, bulkhead+"record", authorised(http.HandlerFunc(a.record)))
+	handle(http.MethodGet, bulkhead+"evidence", http.HandlerFunc(a.evidence))
+	handle(http.MethodGet, bulkhead+"size", http.HandlerFunc(a.size))
 	post("/v1/reload", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Reload, nil })
 	post("/v1/upgrade", func(http.ResponseWriter, *http.Request) (operation, *adminProblem) { return a.Operator.Upgrade, nil })
 
@@ -285,18 +295,25 @@ func (a *Admin) drill(w http.ResponseWriter, r *http.Request) (operation, *admin
 // before the operation begins; then the report says so.
 func (a *Admin) known(c change) change {
 	return func(w http.ResponseWriter, r *http.Request) (operation, *adminProblem) {
-		name := r.PathValue("name")
-		var names []string
-		for _, b := range a.Operator.Status().Bulkheads {
-			if b.Name == name {
-				return c(w, r)
-			}
-			names = append(names, b.Name)
+		if p := a.unknown(r.PathValue("name")); p != nil {
+			return nil, p
 		}
-		p := problem(http.StatusNotFound, fmt.Sprintf("No bulkhead %q; known: %s.", name, strings.Join(names, ", ")))
-		p.Type, p.Title, p.Known = UnknownBulkheadType, "Unknown bulkhead", names
-		return nil, p
+		return c(w, r)
 	}
+}
+
+// unknown refuses the name of a bulkhead that there is not; nil: there is.
+func (a *Admin) unknown(name string) *adminProblem {
+	var names []string
+	for _, b := range a.Operator.Status().Bulkheads {
+		if b.Name == name {
+			return nil
+		}
+		names = append(names, b.Name)
+	}
+	p := problem(http.StatusNotFound, fmt.Sprintf("No bulkhead %q; known: %s.", name, strings.Join(names, ", ")))
+	p.Type, p.Title, p.Known = UnknownBulkheadType, "Unknown bulkhead", names
+	return p
 }
 
 // readJSON fills into from a body of one JSON object and nothing else.

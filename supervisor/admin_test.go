@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
@@ -87,6 +88,23 @@ func (o *operator) Drill(ctx context.Context, b string, p supervisor.DrillPlan) 
 	}
 	return o.do(ctx, "drill %s %s %s", b, p.Mode, p.For)
 }
+
+func (o *operator) Evidence(b string, window time.Duration) (supervisor.BulkheadEvidence, error) {
+	o.do(context.Background(), "evidence %s %s", b, window)
+	return supervisor.BulkheadEvidence{Bulkhead: b}, nil
+}
+
+func (o *operator) Size(ctx context.Context, b string, q supervisor.AdviceQuestion) (supervisor.SizeAdvice, error) {
+	o.do(ctx, "size %s %s %v %s", b, q.Window, q.Objective.Refused, q.Objective.WaitP99)
+	return supervisor.SizeAdvice{}, ctx.Err()
+}
+
+func (o *operator) Record(ctx context.Context, b string, span time.Duration, w io.Writer) error {
+	o.do(ctx, "record %s %s", b, span)
+	_, err := io.WriteString(w, "recorded\n")
+	return err
+}
+
 func (o *operator) Reload(ctx context.Context) supervisor.Report  { return o.do(ctx, "reload") }
 func (o *operator) Upgrade(ctx context.Context) supervisor.Report { return o.do(ctx, "upgrade") }
 

@@ -9,6 +9,7 @@ import (
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/sizing"
 	"commerce.example/coordinator/supervisor/tracing"
 )
 
@@ -32,6 +33,9 @@ type Bulkhead struct {
 	watch     watchlist
 	failures  failures
 	usage     usage
+	traffic   *sizing.Recorder // at the limiter
+	worked    cpuMeter
+	sized     atomic.Pointer[sized]
 	lapse     lapse
 
 	restartCount atomic.Uint64 // of workers, all causes together
@@ -70,7 +74,9 @@ func newBulkhead(c BulkheadConfig, j *journaling, a *access, stats *bulkheadStat
 		stats:    stats,
 		journal:  j,
 		access:   a,
+		traffic:  sizing.NewRecorder(now),
 	}
+	b.sized.Store(&sized{setting: settingOf(c), since: now})
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)
 	b.settings.Store(newSettings(c, nil))

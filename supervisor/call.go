@@ -22,6 +22,7 @@ import (
 	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/sizing"
 	"commerce.example/coordinator/supervisor/tracing"
 )
 
@@ -36,7 +37,8 @@ type call struct {
 
 	body     *clientBody    // nil: the request has none
 	slot     *limit.Limiter // whose slot is held; nil: none
-	admitted time.Time
+	admitted time.Time      // when that was taken
+	visit    sizing.Ticket  // of the limiter's slot
 	ticket   breaker.Ticket
 	lease    pool.Lease
 	handed   time.Time // to the worker of this attempt
@@ -44,6 +46,7 @@ type call struct {
 	progress Progress
 	leased   bool
 	written  bool   // the head of an answer went to the client
+	left     bool   // the client had, when the last of the answer so far went out; see handOver
 	abort    bool   // the answer is cut: the client must see that
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none
@@ -109,27 +112,44 @@ func (c *call) takeSlot() Reason {
 		if !b.upgrades.TryAcquire() {
 			return ReasonTooManyConnections
 		}
-		c.slot = b.upgrades
+		c.slot, c.admitted = b.upgrades, time.Now()
 		return ""
 	}
 	c.queues = true
+	c.visit = b.traffic.Arrive(c.begun)
 	err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
-	now := c.begun
+	now := time.Now()
 	switch {
 	case err == nil:
-		c.slot = b.limiter
-		if b.poison.refuses(c.r, now) { // since it began to wait
+		c.slot, c.admitted = b.limiter, now
+		c.visit.Admitted(now)
+		if b.poison.refuses(c.r, c.begun) { // since it began to wait
 			return ReasonPoisonRequest
 		}
 	case errors.Is(err, limit.ErrFull):
+		c.visit.Refused(now, sizing.QueueFull)
 		return ReasonQueueFull
 	case errors.Is(err, limit.ErrTimeout):
+		c.visit.Refused(now, sizing.QueueTimeout)
 		return ReasonQueueTimeout
 	default:
+		c.visit.Refused(now, sizing.Gone)
 		return ReasonClientGone
 	}
-	b.stats.metrics.queueWait.Observe(time.Since(now).Seconds())
+	b.stats.metrics.queueWait.Observe(now.Sub(c.begun).Seconds())
 	return ""
+}
+
+// releaseSlot gives back the slot that is held. How long that was is of interest
+// where it is the limiter's: an upgrade lasts as long as its client likes.
+func (c *call) releaseSlot() {
+	now := time.Now()
+	if c.slot == c.bulkhead.limiter {
+		c.visit.Released(now)
+		c.bulkhead.stats.hold(now.Sub(c.admitted))
+	}
+	c.slot.Release()
+	c.slot = nil
 }
 
 // takeUpgradeSlot trades the slot for one of the upgrades: an event stream ends
@@ -138,7 +158,7 @@ func (c *call) takeUpgradeSlot() bool {
 	if !c.bulkhead.upgrades.TryAcquire() {
 		return false
 	}
-	c.slot.Release()
+	c.releaseSlot()
 	c.slot = c.bulkhead.upgrades
 	return true
 }
@@ -150,10 +170,8 @@ func isEventStream(h http.Header) bool {
 
 // admit takes the breaker's permit.
 func (c *call) admit() (ok bool) {
-	now := time.Now()
-	c.admitted = now
-	if c.ticket, ok = c.bulkhead.breaker.Admit(now); ok && c.set.Breaker.SlowCall > 0 {
-		c.slowAt = now.Add(c.set.Breaker.SlowCall)
+	if c.ticket, ok = c.bulkhead.breaker.Admit(c.admitted); ok && c.set.Breaker.SlowCall > 0 {
+		c.slowAt = c.admitted.Add(c.set.Breaker.SlowCall)
 	}
 	return ok
 }

@@ -46,6 +46,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	f.trusted.Load().Forward(r)
 	StripHopByHop(r.Header)
+	r.Pattern = route.pattern // as http.ServeMux would, for the journal
 	t.bulkheads[route.To].serve(w, r, trace)
 	f.boundFlush(w)
 }

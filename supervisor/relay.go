@@ -80,6 +80,7 @@ func (c *call) flushHead() bool {
 
 // write reports false when the client is gone.
 func (c *call) write(p []byte, flush bool) bool {
+	c.handOver()
 	c.writing.Store(int64(len(p)))
 	_, err := c.w.Write(p)
 	if err == nil && flush {
@@ -178,6 +179,7 @@ func (c *call) settle(now time.Time) {
 	outcome := breaker.Ignored
 	if c.reason != "" && c.reason.CountsAgainstBackend() {
 		outcome = breaker.Failure
+		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
 }
@@ -187,6 +189,7 @@ func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
 		outcome = breaker.Failure
+		c.visit.Failed()
 	}
 	c.ticket.Done(now, outcome)
 }
@@ -198,9 +201,7 @@ func (c *call) giveBack() {
 		c.lease.Release()
 	}
 	if c.slot != nil {
-		c.slot.Release()
-		c.slot = nil
-		c.bulkhead.stats.hold(time.Since(c.admitted))
+		c.releaseSlot()
 	}
 }
 

@@ -87,6 +87,7 @@ type Supervisor struct {
 	life     context.Context          // ends when the stop begins
 	endLife  context.CancelFunc
 	drill    drillToken
+	advisory *advisory
 	hard     context.Context // ends every drain
 }
 
@@ -105,7 +106,7 @@ func New(o Options) (*Supervisor, error) {
 	o.Config.FrontLimits = o.Config.FrontLimits.WithDefaults()
 	s := &Supervisor{
 		options: o, builtIn: o.BuiltIn, log: o.Log, since: time.Now(), metrics: newMetrics(),
-		replaced: make(chan struct{}), retired: make(map[string]chan struct{}),
+		replaced: make(chan struct{}), retired: make(map[string]chan struct{}), advisory: newAdvisory(),
 	}
 	s.life, s.endLife = context.WithCancel(context.Background())
 	s.setState(stateStarting)
@@ -356,13 +357,17 @@ func (s *Supervisor) startWatch() (stop func()) {
 				s.ticked.Add(1)
 				rate := s.config.Load().MinBodyRate
 				s.access.logDropped(now)
-				for _, b := range s.bulkheads() {
+				for i, b := range s.bulkheads() {
 					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
 					if n%5 == 0 {
 						b.logFailures(s.log, now, failureEvery)
 						b.logBreaker(s.log, now)
 						b.logPoison(s.log)
 						b.logFallback(s.log, now)
+						b.observeSetting(now)
+					}
+					if (n+i*cpuStagger)%cpuEvery == 0 {
+						b.observeCPU(now)
 					}
 				}
 			}

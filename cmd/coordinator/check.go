@@ -44,6 +44,9 @@ func (c *checkCommand) Run(t *terminal) error {
 	if err := found.WriteTable(t.stdout); err != nil {
 		return err
 	}
+	if err == nil {
+		found.Warnings = append(found.Warnings, lint(found.Supervisor, thisMachine())...)
+	}
 	warn(t.stderr, found.Warnings)
 	if err != nil {
 		return err
@@ -56,6 +59,9 @@ func (c *checkCommand) Run(t *terminal) error {
 }
 
 func (c *checkCommand) report(t *terminal, found *config.Config, err error) error {
+	if err == nil {
+		found.Warnings = append(found.Warnings, lint(found.Supervisor, thisMachine())...)
+	}
 	problems, _ := errors.AsType[config.Errors](err)
 	r := checkReport{
 		OK: err == nil, File: found.File,

@@ -71,6 +71,7 @@ another terminal, also to change coordinator.env and reload:
   ./coordinator status --env-file coordinator.env
   ./coordinator demo fault orders hang    # or down, slow, errors, garbage, up
   ./coordinator status orders --env-file coordinator.env
+  ./coordinator size orders --env-file coordinator.env
   ./coordinator restart orders --env-file coordinator.env
   ./coordinator snapshot history --verify --env-file coordinator.env
   kill -9 %-7[6]d    # a worker of orders: another takes its place at once

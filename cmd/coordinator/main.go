@@ -21,6 +21,7 @@ type grammar struct {
 	Check    checkCommand    `cmd:"" help:"Check the configuration and show what is in effect."`
 	Demo     demoCommand     `cmd:"" help:"Show it all: simulated legacy services, a coordinator, faults, load, a verdict."`
 	Status   statusCommand   `cmd:"" help:"Show how the supervisor and its bulkheads are."`
+	Top      topCommand      `cmd:"" help:"Watch the bulkheads on a terminal, and restart, drain or overrule them."`
 	Restart  restartCommand  `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
 	Drain    drainCommand    `cmd:"" help:"Let a bulkhead finish its work and take no more."`
 	Resume   resumeCommand   `cmd:"" help:"Let a bulkhead take work again."`
@@ -29,6 +30,8 @@ type grammar struct {
 	Forgive  forgiveCommand  `cmd:"" help:"Let a bulkhead take requests again that it refuses because workers died with them."`
 	Drill    drillCommand    `cmd:"" help:"Cause a fault in a bulkhead that runs, and judge whether the others notice."`
 	Snapshot snapshotCommand `cmd:"" help:"Make or refresh a bulkhead's backup data from its backend, sanitised; or compare the two."`
+	Size     sizeCommand     `cmd:"" help:"Say from the traffic what a bulkhead's limit, queue and workers should be."`
+	Record   recordCommand   `cmd:"" help:"Record when requests come to a bulkhead and how long each takes, for size to replay."`
 	Load     loadCommand     `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
 	Journal  journalCommand  `cmd:"" help:"Ask what became of requests."`
 	Reload   reloadCommand   `cmd:"" help:"Have the supervisor read its configuration again."`

@@ -22,7 +22,8 @@ type Objective struct {
 // DefaultObjective is what "size" aims at without a word from the operator.
 var DefaultObjective = Objective{Refused: 0.001, WaitP99: 50 * time.Millisecond}
 
-func (o Objective) orDefault() Objective {
+// OrDefault is o with what it does not say taken from DefaultObjective.
+func (o Objective) OrDefault() Objective {
 	if o.Refused <= 0 {
 		o.Refused = DefaultObjective.Refused
 	}
@@ -41,17 +42,29 @@ type Question struct {
 	Objective Objective
 	WhatIf    WhatIf
 	Trace     []Visit // in the order of arrival: replayed in place of Poisson arrivals; nil: none
+	// Unchanged is for how long the present setting has been in force: what was
+	// measured before is not compared with what is predicted for it. 0: always.
+	Unchanged time.Duration
+	// Rough answers in a fraction of the time, with percentiles that chance moves
+	// more: where the one that asks is the one that serves traffic.
+	Rough bool
+}
+
+// arrivals is how many a simulation of q has, of those that it should have.
+func (q Question) arrivals(wanted int) int {
+	if q.Rough {
+		return min(wanted, roughArrivals)
+	}
+	return wanted
 }
 
 // Advise answers a Question. The same question gets the same answer. It computes
 // for a second or a few where holding times are far from exponential, or a
 // trace is replayed.
 func Advise(q Question) Report {
-	q.Objective = q.Objective.orDefault()
+	q.Objective = q.Objective.OrDefault()
 	was := q.Present.Setting
-	if q.WhatIf.Limit > 0 {
-		q.Present.Limit = q.WhatIf.Limit
-	}
+	q.Present.Setting = q.WhatIf.Setting(was)
 	a := &advice{Question: q, work: q.WhatIf.workload(q.Evidence, q.Trace)}
 	a.report = Report{
 		Bulkhead:   q.Present.Bulkhead,
@@ -66,12 +79,12 @@ func Advise(q Question) Report {
 		a.report.Utilisation = a.work.Offered() / float64(q.Present.Limit)
 		a.report.Saturation = float64(q.Present.Limit) / a.work.Holding.Seconds()
 	}
-	predicted := a.work.predict(q.Present.Setting, simulatedArrivals)
+	predicted := a.work.predict(q.Present.Setting, q.arrivals(simulatedArrivals))
 	a.report.Predicted = predictedOf(predicted)
 	a.report.Measured = measuredOf(q.Evidence)
 	a.recommend()
 	if q.WhatIf.any() { // what was measured is to be compared with what was
-		predicted = WhatIf{}.workload(q.Evidence, q.Trace).predict(was, simulatedArrivals)
+		predicted = WhatIf{}.workload(q.Evidence, q.Trace).predict(was, q.arrivals(simulatedArrivals))
 	}
 	a.remark(predicted)
 	return a.report
@@ -80,11 +93,7 @@ func Advise(q Question) Report {
 // Predict is the prediction alone, without the search for what to recommend: some
 // tenths of a second at most, and far less where a formula will do.
 func Predict(q Question) Prediction {
-	s := q.Present.Setting
-	if q.WhatIf.Limit > 0 {
-		s.Limit = q.WhatIf.Limit
-	}
-	return q.WhatIf.workload(q.Evidence, q.Trace).predict(s, simulatedArrivals)
+	return q.WhatIf.workload(q.Evidence, q.Trace).predict(q.WhatIf.Setting(q.Present.Setting), q.arrivals(simulatedArrivals))
 }
 
 // advice is a Report in the making.
@@ -110,7 +119,7 @@ func (a *advice) recommend() {
 	r.LimitRange = Range{a.limitAt(s, low), a.limitAt(s, high)}
 	r.WorkersRange = Range{a.workers(a.work.Rate * low), a.workers(a.work.Rate * high)}
 	r.SquareRoot = SquareRootStaffing(a.work.Offered(), 2)
-	a.report.Confirmed = predictedOf(a.work.predict(s, simulatedArrivals))
+	a.report.Confirmed = predictedOf(a.work.predict(s, a.arrivals(simulatedArrivals)))
 	a.report.Bottleneck = a.Present.Limit > 0 && a.Evidence.Crowding.Bottleneck(a.Present.Limit)
 	if a.report.Bottleneck && s.Limit > a.Present.Limit {
 		r.Limit, r.Queue = a.Present.Limit, a.Present.Queue
@@ -121,7 +130,7 @@ func (a *advice) recommend() {
 
 func (a *advice) searchArrivals() int {
 	// A share can only be told from its objective by some tens of refusals.
-	return int(min(max(50/a.Objective.Refused, roughArrivals), searchedArrivals))
+	return a.arrivals(int(min(max(50/a.Objective.Refused, roughArrivals), searchedArrivals)))
 }
 
 // limitAt is the limit for a load that is so many times the present one. The
@@ -222,11 +231,12 @@ const mostPoints = 64
 // and offered load. It is meant to be drawn, and cheaper than Advise by point.
 func Curve(q Question, points int) []Point {
 	work := q.WhatIf.workload(q.Evidence, q.Trace)
-	last := 2 * max(q.Present.Limit, int(min(work.Offered(), mostSlots))+1)
+	present := q.WhatIf.Setting(q.Present.Setting)
+	last := 2 * max(present.Limit, int(min(work.Offered(), mostSlots))+1)
 	points = min(max(points, 2), mostPoints, last)
 	curve := make([]Point, points)
 	for i := range curve {
-		s := q.Present.Setting
+		s := present
 		s.Limit = 1 + i*(last-1)/(points-1)
 		p := work.predict(s, roughArrivals)
 		curve[i] = Point{Limit: s.Limit, Refused: p.Refused, WaitP99: millis(p.WaitP99)}

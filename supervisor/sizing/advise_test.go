@@ -202,3 +202,59 @@ func BenchmarkAdvise(b *testing.B) {
 		_ = sizing.Advise(q)
 	}
 }
+
+func TestWhatIfQueue(t *testing.T) {
+	q := sizing.Question{Evidence: measured(700, 50*ms), Present: present}
+	none := 0
+	with, without := sizing.Predict(q), func() sizing.Prediction { q.WhatIf.Queue = &none; return sizing.Predict(q) }()
+	if without.Model != sizing.ModelErlangB || without.Refused <= with.Refused || without.WaitP99 != 0 {
+		t.Errorf("with a queue %+v, without %+v", with, without)
+	}
+	if curve := sizing.Curve(q, 8); curve[len(curve)-1].WaitP99 != 0 {
+		t.Errorf("the curve has a queue: %+v", curve)
+	}
+}
+
+// What was measured under another setting is not held against the model.
+func TestSettingThatChanged(t *testing.T) {
+	q := sizing.Question{Evidence: measured(200, 50*ms), Present: present}
+	q.Present.Limit = 8 // which refuses much, and nothing was
+	if got := topics(sizing.Advise(q)); !slices.Contains(got, sizing.ModelDisagrees) || slices.Contains(got, sizing.SettingChanged) {
+		t.Errorf("always so: %v", got)
+	}
+	q.Unchanged = q.Evidence.Window / 2
+	if got := topics(sizing.Advise(q)); slices.Contains(got, sizing.ModelDisagrees) || !slices.Contains(got, sizing.SettingChanged) {
+		t.Errorf("changed half way: %v", got)
+	}
+	q.Unchanged = q.Evidence.Window + time.Second
+	if got := topics(sizing.Advise(q)); !slices.Contains(got, sizing.ModelDisagrees) {
+		t.Errorf("changed before: %v", got)
+	}
+}
+
+// A rough answer is soon there, and close to the other.
+func TestRough(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes millions of arrivals: without -short")
+	}
+	e := sizing.EvidenceOf(slices.Collect(arrivals(30_000, 12, poissonGap(200), func(*rand.Rand) time.Duration { return 100 * ms })))
+	q := sizing.Question{Evidence: e, Present: present, Objective: sizing.Objective{Refused: 0.01, WaitP99: 50 * ms}}
+	fine := sizing.Advise(q)
+	q.Rough = true
+	begun := time.Now()
+	rough := sizing.Advise(q)
+	t.Logf("in %v", time.Since(begun))
+	if fine.Predicted.Model != sizing.ModelSimulation || rough.Predicted.Model != sizing.ModelSimulation {
+		t.Errorf("by %s and %s", fine.Predicted.Model, rough.Predicted.Model)
+	}
+	near(t, "refused", rough.Predicted.Refused, fine.Predicted.Refused, 0.01)
+	near(t, "limit", float64(rough.Recommended.Limit), float64(fine.Recommended.Limit), 1)
+}
+
+func BenchmarkRough(b *testing.B) {
+	e := sizing.EvidenceOf(slices.Collect(arrivals(30_000, 12, poissonGap(200), func(*rand.Rand) time.Duration { return 100 * ms })))
+	q := sizing.Question{Evidence: e, Present: present, Rough: true}
+	for b.Loop() {
+		_, _ = sizing.Advise(q), sizing.Curve(q, 33)
+	}
+}

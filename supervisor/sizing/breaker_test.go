@@ -140,10 +140,10 @@ func TestLint(t *testing.T) {
 		{"a deep queue, by what is slow", func(_ *sizing.House, r *sizing.Room) { r.Queue, r.Holding = 100, 0 }, []sizing.Rule{sizing.RuleQueueDepth}},
 		{"a queue without time", func(_ *sizing.House, r *sizing.Room) { r.QueueTimeout = 0 }, []sizing.Rule{sizing.RuleQueueDepth}},
 		{"slow above the timeout", func(_ *sizing.House, r *sizing.Room) { r.Breaker.SlowCall = 30 * time.Second }, []sizing.Rule{sizing.RuleSlowCall}},
-		{"descriptors", func(h *sizing.House, _ *sizing.Room) { h.Descriptors, h.Conns = 200, 50 }, []sizing.Rule{sizing.RuleDescriptors, sizing.RuleSum}},
+		{"descriptors", func(h *sizing.House, _ *sizing.Room) { h.Descriptors, h.Conns = 200, 50 }, []sizing.Rule{sizing.RuleDescriptors, sizing.RuleConns}},
 		{"descriptors of a worker", func(h *sizing.House, _ *sizing.Room) { h.WorkerFiles = 128 }, []sizing.Rule{sizing.RuleDescriptors}},
 		{"memory", func(_ *sizing.House, r *sizing.Room) { r.Workers = 64 }, []sizing.Rule{sizing.RuleMemory, sizing.RuleSum}},
-		{"connections", func(h *sizing.House, _ *sizing.Room) { h.Descriptors = 1024 }, []sizing.Rule{sizing.RuleSum}},
+		{"connections", func(h *sizing.House, _ *sizing.Room) { h.Descriptors = 1024 }, []sizing.Rule{sizing.RuleConns}},
 		{"nothing known", func(h *sizing.House, r *sizing.Room) {
 			*h, r.Rate, r.Holding, r.Breaker.SlowCall = sizing.House{}, 0, 0, 0
 		}, nil},
@@ -154,7 +154,7 @@ func TestLint(t *testing.T) {
 		var got []sizing.Rule
 		for _, w := range sizing.Lint(h) {
 			got = append(got, w.Rule)
-			if w.Text == "" || (w.Bulkhead == "") != (w.Rule == sizing.RuleSum) {
+			if w.Text == "" || (w.Bulkhead == "") != (w.Rule == sizing.RuleSum || w.Rule == sizing.RuleConns) {
 				t.Errorf("%s: %+v", c.what, w)
 			}
 		}

@@ -21,6 +21,7 @@ type bucket struct {
 	peak      int32   // concurrency
 	crowd     covariance
 	cpu       float64
+	failed    uint32 // of those that gave their slot back
 	held      cells
 	waited    cells
 	breakerOn float64 // time with the breaker not closed; in the ring only
@@ -40,6 +41,7 @@ func (b *bucket) merge(o *bucket) {
 	b.peak = max(b.peak, o.peak)
 	b.crowd.merge(o.crowd)
 	b.cpu += o.cpu
+	b.failed += o.failed
 	for i, n := range o.held {
 		b.held[i] += n
 	}

@@ -14,8 +14,9 @@ type Evidence struct {
 	Admitted   int64         `json:"admitted"`
 	Full       int64         `json:"queue_full"`
 	TimedOut   int64         `json:"queue_timeout"`
-	Gone       int64         `json:"gone"` // callers who left the line
-	Peak       int           `json:"peak"` // concurrency
+	Gone       int64         `json:"gone"`   // callers who left the line
+	Failed     int64         `json:"failed"` // of those in Holding, by the breaker's count
+	Peak       int           `json:"peak"`   // concurrency
 	Holding    Durations     `json:"holding"`
 	Waits      Durations     `json:"waits"` // of those admitted
 	GapSCV     float64       `json:"gap_scv"`
@@ -55,6 +56,14 @@ func (e Evidence) RefusedShare() float64 {
 		return 0
 	}
 	return float64(e.Full+e.TimedOut) / float64(decided)
+}
+
+// FailureShare is the measured share of calls that the breaker counts as failures.
+func (e Evidence) FailureShare() float64 {
+	if e.Holding.Count == 0 {
+		return 0
+	}
+	return float64(e.Failed) / float64(e.Holding.Count)
 }
 
 // CPUPerRequest is the CPU time of the workers for each request that had a slot;
@@ -123,6 +132,7 @@ type summary struct {
 	fates   [fates]int64
 	arrived int64
 	atOnce  int64
+	failed  int64
 	counts  moments // arrivals by second
 	crowd   within
 	covered time.Duration
@@ -158,6 +168,7 @@ func (s *summary) add(b *bucket, covered time.Duration) {
 	s.total.waits.merge(b.waits)
 	s.total.peak = max(s.total.peak, b.peak)
 	s.total.cpu += b.cpu
+	s.failed += int64(b.failed)
 	s.covered += covered
 	s.left += b.breakerOn
 }
@@ -169,7 +180,7 @@ func (s *summary) evidence() Evidence {
 	e := Evidence{
 		Window: s.covered - left, Left: left,
 		Arrivals: s.arrived, Admitted: s.fates[Served], Full: s.fates[QueueFull], TimedOut: s.fates[QueueTimeout], Gone: s.fates[Gone],
-		Peak:    int(s.total.peak),
+		Peak: int(s.total.peak), Failed: s.failed,
 		Holding: durations(s.total.holding, shape(&s.held, 0)),
 		Waits:   durations(waits, shape(&s.waited, s.atOnce)),
 		GapSCV:  s.total.gaps.scv(), Gaps: int64(s.total.gaps.n),

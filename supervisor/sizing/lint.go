@@ -45,6 +45,7 @@ const (
 	RuleDescriptors Rule = "descriptors"   // more in flight than a process may have open
 	RuleMemory      Rule = "memory"        // more in flight than memory holds
 	RuleSum         Rule = "sum-of-limits" // all bulkheads together, above the machine
+	RuleConns       Rule = "connections"   // the same, with those of all clients
 )
 
 // What a request takes while it is in flight. The supervisor has the client's
@@ -145,7 +146,7 @@ func (h House) sum() (found []Warning) {
 	}
 	// Of clients there are Conns at most, idle ones included; of workers' connections one for each in flight.
 	if need := uint64(max(h.Conns, 0)) + flight + spareFiles; h.Descriptors > 0 && need > h.Descriptors {
-		found = append(found, Warning{Rule: RuleSum, Text: fmt.Sprintf(
+		found = append(found, Warning{Rule: RuleConns, Text: fmt.Sprintf(
 			"COORDINATOR_CONNS of %d and %d in flight over all bulkheads need %d open files, and the supervisor may have %d",
 			h.Conns, flight, need, h.Descriptors)})
 	}

@@ -56,6 +56,22 @@ func TestEvidenceIsWhatHappened(t *testing.T) {
 	}
 }
 
+func TestFailuresAreCounted(t *testing.T) {
+	r := sizing.NewRecorder(epoch)
+	for i := range 10 {
+		ticket := r.Arrive(epoch)
+		ticket.Admitted(epoch)
+		if i < 3 {
+			ticket.Failed()
+		}
+		ticket.Released(epoch.Add(ms))
+		ticket.Failed() // too late
+	}
+	e := r.Evidence(epoch.Add(time.Second), 0)
+	near(t, "failures", e.FailureShare(), 0.3, 1e-9)
+	near(t, "failures of nothing", sizing.Evidence{}.FailureShare(), 0, 0)
+}
+
 func TestRecorderForgets(t *testing.T) {
 	r := sizing.NewRecorder(epoch)
 	for i := range 7200 {

@@ -77,6 +77,7 @@ const (
 	QueueTooDeep      Topic = "queue-too-deep"
 	BreakerTimeLeft   Topic = "breaker-time-left-out"
 	ObjectiveNotMet   Topic = "objective-not-met"
+	SettingChanged    Topic = "setting-changed"
 )
 
 func predictedOf(p Prediction) Predicted {
@@ -109,13 +110,18 @@ func (a *advice) remark(predicted Prediction) {
 		a.note(LittleEvidence, "only %d arrivals in %.0f s: the figures are rough", e.Arrivals, e.Window.Seconds())
 	}
 	if e.Left > 0 {
-		a.note(BreakerTimeLeft, "%.0f s with a breaker that was not closed are left out", e.Left.Seconds())
+		a.note(BreakerTimeLeft, "%.0f s in which the breaker was not closed, or the bulkhead drained or drilled, are left out", e.Left.Seconds())
 	}
 	if !e.Poisson() {
 		a.note(NotPoisson, "arrivals are not Poisson: the gaps between them have a squared coefficient of variation of %.2f, "+
 			"arrivals per second a variance of %.2f times their mean, and both should be 1; %s", e.GapSCV, e.Dispersion, a.remedy())
 	}
-	a.compare(predicted)
+	if a.Unchanged > 0 && a.Unchanged < e.Window {
+		a.note(SettingChanged, "limit or queue changed %.0f s ago, within the window: the measured refusals and waits are those of both settings",
+			a.Unchanged.Seconds())
+	} else {
+		a.compare(predicted)
+	}
 	if a.report.Utilisation >= 1 {
 		a.note(Saturated, "%.1f slots of work are offered to %d: %.0f %% or more of it must be refused",
 			a.work.Offered(), a.Present.Limit, 100*(1-1/a.report.Utilisation))

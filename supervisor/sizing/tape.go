@@ -37,15 +37,16 @@ func (t *tape) end(ticket *Ticket, wait, held time.Duration, fate Fate) {
 	t.open.Add(-1)
 }
 
-// Record writes the visits that arrive until ctx is done to w, as a trace that
-// ReadTrace reads, and returns when they have ended or grace is over. Requests
+// Record writes the visits that arrive within span to w, as a trace that ReadTrace
+// reads, and returns when they have ended or grace is over. When ctx is done it
+// returns at once, with what there is. Each second w gets what has come. Requests
 // never wait for w: what it does not keep up with is dropped and counted, and so
 // are visits beyond MaxVisits. h.Began should be now.
 //
 // While the breaker is not closed no request asks for a slot, so none is
 // recorded. It returns ErrRecording when there is another recording, or the error
 // of w.
-func (r *Recorder) Record(ctx context.Context, w io.Writer, h TraceHeader, grace time.Duration) (TraceEnd, error) {
+func (r *Recorder) Record(ctx context.Context, w io.Writer, h TraceHeader, span, grace time.Duration) (TraceEnd, error) {
 	t := &tape{began: time.Now(), visits: make(chan Visit, tapeRoom)}
 	if !r.tape.CompareAndSwap(nil, t) {
 		return TraceEnd{}, ErrRecording
@@ -55,28 +56,36 @@ func (r *Recorder) Record(ctx context.Context, w io.Writer, h TraceHeader, grace
 	if err != nil {
 		return TraceEnd{}, err
 	}
-	if err := t.copy(ctx, r, out, grace); err != nil {
+	if err := t.copy(ctx, r, out, span, grace); err != nil {
 		return TraceEnd{}, err
 	}
 	return out.Close(t.dropped.Load(), max(t.open.Load(), 0))
 }
 
-func (t *tape) copy(ctx context.Context, r *Recorder, out *TraceWriter, grace time.Duration) error {
+func (t *tape) copy(ctx context.Context, r *Recorder, out *TraceWriter, span, grace time.Duration) error {
 	tick := time.NewTicker(tapeTick)
 	defer tick.Stop()
-	over := ctx.Done()
+	flush := time.NewTicker(time.Second)
+	defer flush.Stop()
+	timer := time.NewTimer(span)
+	defer timer.Stop()
+	over := timer.C
 	var deadline time.Time
 	for {
 		select {
 		case v := <-t.visits:
-			if err := out.Write(v); errors.Is(err, ErrTraceFull) {
-				t.dropped.Add(1)
-			} else if err != nil {
+			if err := t.write(out, v); err != nil {
 				return err
 			}
 		case <-over:
 			r.tape.CompareAndSwap(t, nil)
 			over, deadline = nil, time.Now().Add(grace)
+		case <-ctx.Done():
+			return t.writeRest(out)
+		case <-flush.C:
+			if err := out.Flush(); err != nil {
+				return err
+			}
 		case <-tick.C:
 			finished := t.open.Load() <= 0 || !time.Now().Before(deadline)
 			if over == nil && finished && len(t.visits) == 0 {
@@ -84,4 +93,23 @@ func (t *tape) copy(ctx context.Context, r *Recorder, out *TraceWriter, grace ti
 			}
 		}
 	}
+}
+
+func (t *tape) write(out *TraceWriter, v Visit) error {
+	err := out.Write(v)
+	if errors.Is(err, ErrTraceFull) {
+		t.dropped.Add(1)
+		return nil
+	}
+	return err
+}
+
+// writeRest writes what has ended and is not written yet.
+func (t *tape) writeRest(out *TraceWriter) error {
+	for range len(t.visits) {
+		if err := t.write(out, <-t.visits); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -90,6 +90,9 @@ func (t *TraceWriter) Write(v Visit) error {
 	return err
 }
 
+// Flush hands on what is buffered.
+func (t *TraceWriter) Flush() error { return t.w.Flush() }
+
 // Close writes the end, which it returns. It does not close the file.
 func (t *TraceWriter) Close(dropped, unfinished int64) (TraceEnd, error) {
 	end := TraceEnd{Visits: t.n, Dropped: dropped, Unfinished: unfinished}

@@ -83,18 +83,17 @@ func TestRecord(t *testing.T) {
 		before := r.Arrive(time.Now())
 		before.Admitted(time.Now())
 		var text bytes.Buffer
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
+		ctx := context.Background()
 		done := make(chan sizing.TraceEnd)
 		go func() {
-			end, err := r.Record(ctx, &text, head, time.Second)
+			end, err := r.Record(ctx, &text, head, time.Second, time.Second)
 			if err != nil {
 				t.Error(err)
 			}
 			done <- end
 		}()
 		synctest.Wait()
-		if _, err := r.Record(ctx, io.Discard, head, 0); !errors.Is(err, sizing.ErrRecording) {
+		if _, err := r.Record(ctx, io.Discard, head, time.Second, 0); !errors.Is(err, sizing.ErrRecording) {
 			t.Errorf("a second recording: %v", err)
 		}
 		before.Released(time.Now())
@@ -120,6 +119,37 @@ func TestRecord(t *testing.T) {
 	})
 }
 
+// Who records leaves early: what came until then is whole, and it is over at once.
+func TestRecordGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := sizing.NewRecorder(time.Now())
+		ctx, cancel := context.WithCancel(context.Background())
+		var text bytes.Buffer
+		done := make(chan sizing.TraceEnd)
+		go func() {
+			end, err := r.Record(ctx, &text, head, time.Hour, time.Minute)
+			if err != nil {
+				t.Error(err)
+			}
+			done <- end
+		}()
+		synctest.Wait()
+		visit(r, time.Now(), 0, 0)
+		hangs := r.Arrive(time.Now())
+		hangs.Admitted(time.Now())
+		time.Sleep(1100 * ms)
+		synctest.Wait()
+		if early, err := sizing.ReadTrace(bytes.NewReader(text.Bytes())); !errors.Is(err, sizing.ErrTruncated) || len(early.Visits) != 1 {
+			t.Errorf("after a second %d visits are handed on: %v", len(early.Visits), err)
+		}
+		begun := time.Now()
+		cancel()
+		if end := <-done; end != (sizing.TraceEnd{Visits: 1, Unfinished: 1}) || time.Since(begun) > 0 {
+			t.Errorf("%+v after %v", end, time.Since(begun))
+		}
+	})
+}
+
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
@@ -129,7 +159,7 @@ func TestRecordToABrokenFile(t *testing.T) {
 	cancel()
 	r := sizing.NewRecorder(epoch)
 	for range 2 { // and a failed recording is none
-		if _, err := r.Record(ctx, broken{}, head, 0); !errors.Is(err, io.ErrClosedPipe) {
+		if _, err := r.Record(ctx, broken{}, head, time.Second, 0); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("%v", err)
 		}
 	}

@@ -13,6 +13,7 @@ type WhatIf struct {
 	Rate     Rate
 	Holding  time.Duration // mean holding time; 0: as measured
 	Limit    int           // 0: as it is
+	Queue    *int          // places; nil: as it is
 	Slow     Slow
 	Replicas int // supervisors that share the traffic evenly; 0 and 1: this one alone
 }
@@ -31,9 +32,20 @@ type Slow struct {
 	For   time.Duration
 }
 
-// any reports whether w changes the load or the limit.
+// any reports whether w changes the load or the setting.
 func (w WhatIf) any() bool {
-	return w.Rate != Rate{} || w.Holding > 0 || w.Limit > 0 || w.Slow.Share > 0 || w.Replicas > 1
+	return w.Rate != Rate{} || w.Holding > 0 || w.Limit > 0 || w.Queue != nil || w.Slow.Share > 0 || w.Replicas > 1
+}
+
+// Setting is what w makes of the present one.
+func (w WhatIf) Setting(s Setting) Setting {
+	if w.Limit > 0 {
+		s.Limit = w.Limit
+	}
+	if w.Queue != nil {
+		s.Queue = max(*w.Queue, 0)
+	}
+	return s
 }
 
 // of is the rate that r makes of the measured one.

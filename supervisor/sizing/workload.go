@@ -51,7 +51,7 @@ func (w workload) simulate(s Setting, arrivals int) Prediction {
 	sim := NewSimulator(s)
 	longest := w.shape.scaled(w.Holding)
 	// The house is full of those who came lately, as far back as the longest stay.
-	runIn := arrivals/10 + int(min(3*longest[len(longest)-1].At.Seconds()*w.Rate, mostRunIn))
+	runIn := arrivals/10 + int(min(3*longest[len(longest)-1].At.Seconds()*w.Rate, mostRunIn, float64(arrivals)))
 	stay := newSampler(longest)
 	rng := rand.New(rand.NewPCG(20170608, 2))
 	at := 0.0
