@@ -160,8 +160,13 @@ func TestAccessLogOfTheLastRequests(t *testing.T) {
 
 // Without standard output a file is needed, and nothing is started without it.
 func TestAccessLogNeedsAPlace(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sv") // short: sockets are to live in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	s, err := supervisor.New(supervisor.Options{Config: supervisor.Config{
-		Listen: []string{"127.0.0.1:0"}, AdminSocket: filepath.Join(t.TempDir(), "s"), StateDir: t.TempDir(), RuntimeDir: t.TempDir(),
+		Listen: []string{"127.0.0.1:0"}, AdminSocket: filepath.Join(dir, "s"), StateDir: filepath.Join(dir, "state"), RuntimeDir: dir,
 		Access: supervisor.AccessConfig{Sampling: sampling(t, "all")},
 	}})
 	if err != nil {

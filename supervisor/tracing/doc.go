@@ -43,6 +43,10 @@
 //
 // A span holds what the access log does: no query, no header field, no address.
 //
+// The four spans of a sampled request cost some 140 allocations and 13 KiB, in the
+// supervisor (BenchmarkServeTraced); one that is not sampled about 11 and 500 bytes.
+// That is why a busy front wants a ratio.
+//
 // # Who owns what
 //
 // A Trace belongs to its request. Ended spans wait in a queue of
