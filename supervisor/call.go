@@ -48,7 +48,7 @@ type call struct {
 	progress Progress
 	leased   bool
 	written  bool   // the head of an answer went to the client
-	left     bool   // the client had, when the last of the answer so far went out; see handOver
+	left     bool   // the client had, when the last of the answer so far went out; see noteLeft
 	abort    bool   // the answer is cut: the client must see that
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none

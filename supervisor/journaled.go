@@ -161,9 +161,9 @@ func (c *call) lastAttempt(now time.Time) journal.Attempt {
 // of it is recorded: then delivery is not said lightly.
 func (c *call) tells() bool { return c.set.Journal.Scope.on() && !SafeMethod(c.r.Method) }
 
-// handOver notes, before a part of the answer goes out, whether the client is known
+// noteLeft notes, before a part of the answer goes out, whether the client is known
 // to have left. Afterwards nobody can tell: one that has all may close as well.
-func (c *call) handOver() {
+func (c *call) noteLeft() {
 	if c.tells() {
 		c.left = c.r.Context().Err() != nil
 	}
@@ -175,7 +175,7 @@ func (c *call) handOver() {
 func (c *call) deliver() {
 	if c.tells() {
 		if c.moved.Load() == 0 {
-			c.handOver()
+			c.noteLeft()
 		}
 		if !c.flushHead() {
 			return

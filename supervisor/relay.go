@@ -91,7 +91,7 @@ func (c *call) flushHead() bool {
 
 // write reports false when the client is gone.
 func (c *call) write(p []byte, flush bool) bool {
-	c.handOver()
+	c.noteLeft()
 	c.writing.Store(int64(len(p)))
 	_, err := c.w.Write(p)
 	if err == nil && flush {

@@ -39,7 +39,7 @@ var steps = []step{
 	{"the client leaves the queue", "refused", 0, func(c *cashier, id string) {
 		first := c.asks(id+"-first", "narrow", "hold")
 		c.works(id + "-first")
-		queued := c.asks(id, "narrow", "x")
+		queued := c.asks(id, "narrow", "bare")
 		c.until("it is queued", func() bool { return c.bulkhead("narrow").QueueDepth == 1 })
 		queued.leave()
 		c.until("it is out", func() bool { return c.bulkhead("narrow").QueueDepth == 0 })
