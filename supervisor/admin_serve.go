@@ -27,7 +27,8 @@ func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) 
 	a := &adminListeners{
 		api: &Admin{
 			Operator: s, Alive: s.Alive, Token: c.AdminToken, Listen: c.AdminListen,
-			Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second}),
+			// Exemplars are shown in OpenMetrics alone, which Prometheus asks for.
+			Metrics: promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{Timeout: 10 * time.Second, EnableOpenMetrics: true}),
 		},
 		listeners: make(map[string]net.Listener),
 		log:       func(err error) { s.log.Error("admin listener", "error", err) },

@@ -10,6 +10,7 @@ import (
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 	"commerce.example/coordinator/supervisor/sizing"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // Bulkhead is limit, queue, breaker, pool and fallback of one route group, as an
@@ -28,6 +29,7 @@ type Bulkhead struct {
 	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
 	stats     *bulkheadStats
 	journal   *journaling
+	access    *access
 	watch     watchlist
 	failures  failures
 	usage     usage
@@ -62,7 +64,7 @@ func newSettings(c BulkheadConfig, before *settings) *settings {
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time.Time) *Bulkhead {
+func newBulkhead(c BulkheadConfig, j *journaling, a *access, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(c.Limit, c.Queue),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -72,6 +74,7 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 		stats:    stats,
 		journal:  j,
 		traffic:  sizing.NewRecorder(now),
+		access:   a,
 	}
 	b.sized.Store(&sized{setting: settingOf(c), since: now})
 	b.lapse.init()
@@ -82,8 +85,12 @@ func newBulkhead(c BulkheadConfig, j *journaling, stats *bulkheadStats, now time
 
 // ServeHTTP is the whole way of a request: breaker peek, limiter, breaker admit,
 // a worker, the answer. The front has routed and cleaned it.
-func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (b *Bulkhead) ServeHTTP(w http.ResponseWriter, r *http.Request) { b.serve(w, r, nil) }
+
+// serve is ServeHTTP in a trace; nil: in none.
+func (b *Bulkhead) serve(w http.ResponseWriter, r *http.Request, t *tracing.Trace) {
 	c := b.begin(w, r)
+	c.trace = t
 	defer c.end()
 
 	// Refused without cost: nothing was queued, nothing is held.

@@ -23,6 +23,7 @@ import (
 	"commerce.example/coordinator/supervisor/limit"
 	"commerce.example/coordinator/supervisor/pool"
 	"commerce.example/coordinator/supervisor/sizing"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // call is one request in a bulkhead, from its arrival to its record. It belongs
@@ -45,11 +46,17 @@ type call struct {
 	progress Progress
 	leased   bool
 	written  bool   // the head of an answer went to the client
+	left     bool   // the client had, when the last of the answer so far went out; see handOver
 	abort    bool   // the answer is cut: the client must see that
 	deadly   bool   // it was in flight at the deaths of too many workers
 	reason   Reason // "": none
 	status   int    // of the answer; 0: none was made
 	told     int    // status of the head that went to the client; 0: none did
+
+	queues   bool // it came as far as the queue
+	attempts int  // workers that were given it
+	trace    *tracing.Trace
+	span     *tracing.Exchange // of the attempt under way, or the one that was answered
 
 	completed time.Time // when the answer had arrived to its last byte
 	journaled journaled
@@ -109,6 +116,7 @@ func (c *call) takeSlot() Reason {
 		return ""
 	}
 	c.visit = b.traffic.Arrive(c.begun)
+	c.queues = true
 	err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
 	now := time.Now()
 	switch {
@@ -193,15 +201,18 @@ func (c *call) send() (*http.Response, error) {
 		if cause := c.attach(x, lease); cause != nil {
 			return nil, cause
 		}
+		c.span = c.trace.Exchange(c.handed, lease.Slot())
 		resp, err := lease.Worker().Do(x)
 		if err == nil {
 			lease.Served()
 			c.answered(sentAt)
+			c.span.Backend(c.handed, c.headAt, resp.StatusCode)
 			return resp, nil
 		}
 		failure, _ := errors.AsType[*exchange.Error](err)
 		c.progress = Progress{Dispatched: true, Stage: failure.Stage}
 		c.attempted(failure)
+		c.traceFailed(failure)
 		c.blame(failure)
 		c.clock(failure)
 		c.suspect(failure)
@@ -236,6 +247,7 @@ func (c *call) attach(x *ipc.Call, lease pool.Lease) error {
 	defer c.mu.Unlock()
 	if c.cause == nil {
 		c.exchange, c.holder, c.holderSlot = x, lease.Worker(), lease.Slot()
+		c.attempts++
 	}
 	return c.cause
 }
@@ -275,7 +287,7 @@ func (c *call) answered(sentAt time.Time) {
 	c.headed.Store(true)
 	c.ticket.Answered(now)
 	c.progress = Progress{Dispatched: true, Stage: exchange.Answered, Begun: true}
-	c.bulkhead.stats.metrics.backendDuration.Observe(now.Sub(sentAt).Seconds())
+	observe(c.bulkhead.stats.metrics.backendDuration, now.Sub(sentAt), c.trace.Exemplar())
 }
 
 // blame tells the pool of a worker that cannot be reached or breaks off.

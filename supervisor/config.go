@@ -24,6 +24,10 @@ type Config struct {
 
 	Bulkheads []BulkheadConfig
 	Journal   JournalConfig
+	Access    AccessConfig
+	// Telemetry is the variables of OpenTelemetry that are set by file. Options.Tracer
+	// was made of them: a reload only says that a change needs a new process.
+	Telemetry map[string]string
 
 	TrustedProxies []netip.Prefix
 	DrainTimeout   time.Duration

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // front is the handler of the listeners: it cleans a request, names it, finds
@@ -14,6 +16,8 @@ type front struct {
 	ids      *RequestIDs
 	trusted  atomic.Pointer[TrustedProxies]
 	stats    *bulkheadStats // of requests that reach no bulkhead
+	access   *access
+	tracer   *tracing.Tracer // nil: nobody traces
 	stopping atomic.Bool
 
 	flushWithin time.Duration // 0: the constant
@@ -34,15 +38,27 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t := f.table.Load()
 	route, refusal := t.router.Route(r)
 	id := f.ids.Of(r.Header) // behind Route, which counts the fields that the client sent
+	trace := f.trace(r)
 	if refusal != nil {
-		f.refuse(w, r, id, t, refusal)
+		f.refuse(w, r, id, t, refusal, trace)
 		f.boundFlush(w)
 		return
 	}
 	f.trusted.Load().Forward(r)
 	StripHopByHop(r.Header)
-	t.bulkheads[route.To].ServeHTTP(w, r)
+	r.Pattern = route.pattern // as http.ServeMux would, for the journal
+	t.bulkheads[route.To].serve(w, r, trace)
 	f.boundFlush(w)
+}
+
+// trace begins the trace of r. Whether its sender may decide that it is sampled is
+// what its X-Forwarded fields depend on too.
+func (f *front) trace(r *http.Request) *tracing.Trace {
+	if f.tracer == nil {
+		return nil
+	}
+	peer, _ := peerOf(r.RemoteAddr)
+	return f.tracer.Start(r, time.Now(), f.trusted.Load().Contains(peer))
 }
 
 // flushWithin is how long net/http may take to send what is left of an answer when
@@ -63,14 +79,14 @@ func (f *front) boundFlush(w http.ResponseWriter) {
 
 var connectionClose = []string{"close"}
 
-func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *table, refusal *Refusal) {
+func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *table, refusal *Refusal, trace *tracing.Trace) {
 	begun := time.Now()
 	if r.ContentLength != 0 { // net/http reads what is left of a body, of a client that may be slow
 		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(lingerFor))
 	}
 	if cors := t.corsOf(r, refusal); cors != nil {
 		if cors.Preflight(w, r) {
-			f.count(http.StatusNoContent, refusal.Reason, begun)
+			f.record(r, id, http.StatusNoContent, refusal.Reason, begun, trace)
 			return
 		}
 		cors.Allow(w.Header(), r.Header)
@@ -81,14 +97,16 @@ func (f *front) refuse(w http.ResponseWriter, r *http.Request, id string, t *tab
 	}
 	p := Problem{Reason: refusal.Reason, Outcome: OutcomeRefused, Status: status, Detail: refusal.Detail, RequestID: id}
 	p.ServeHTTP(w, r)
-	f.count(status, refusal.Reason, begun)
+	f.record(r, id, status, refusal.Reason, begun, trace)
 }
 
-// count counts a request that reached no bulkhead.
-func (f *front) count(status int, reason Reason, begun time.Time) {
+// record counts a request that reached no bulkhead, and tells of it.
+func (f *front) record(r *http.Request, id string, status int, reason Reason, begun time.Time, trace *tracing.Trace) {
 	f.stats.metrics.request(status, OutcomeRefused).Inc()
 	f.stats.metrics.refused[reasonIndex[reason]].Inc()
-	f.stats.metrics.duration.Observe(time.Since(begun).Seconds())
+	observe(f.stats.metrics.duration, time.Since(begun), trace.Exemplar())
+	f.tell(r, id, trace, status, reason, begun)
+	trace.End(tracing.Result{RequestID: id, Status: status, Reason: string(reason), Outcome: string(OutcomeRefused)})
 }
 
 // corsOf is the CORS of the bulkhead that the announced method of a preflight

@@ -14,7 +14,8 @@ type gauges struct {
 	bulkheads func() []*Bulkhead
 
 	inFlight, limit, queueDepth, queueOldest *prometheus.Desc
-	upgrades                                 *prometheus.Desc
+	queueLimit, queueTimeout                 *prometheus.Desc
+	upgrades, upgradeLimit                   *prometheus.Desc
 	breakerState, breakerTransitions         *prometheus.Desc
 	workers, workerCPU, workerMemory         *prometheus.Desc
 	workerDescriptors, workerMemoryLimit     *prometheus.Desc
@@ -32,6 +33,9 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 		limit:              desc("coordinator_limit", "Requests that may hold a slot."),
 		queueDepth:         desc("coordinator_queue_depth", "Requests that wait for a slot."),
 		queueOldest:        desc("coordinator_queue_oldest_seconds", "How long the first in the queue has waited."),
+		queueLimit:         desc("coordinator_queue_limit", "Requests that may wait for a slot."),
+		queueTimeout:       desc("coordinator_queue_timeout_seconds", "How long one may wait."),
+		upgradeLimit:       desc("coordinator_upgrade_limit", "Upgraded connections and event streams that there may be."),
 		upgrades:           desc("coordinator_upgrades", "Upgraded connections and event streams."),
 		breakerState:       desc("coordinator_breaker_state", "1 for the breaker's present state, 0 for the others.", "state"),
 		breakerTransitions: desc("coordinator_breaker_transitions_total", "Changes of the breaker's state, by the new one.", "to"),
@@ -48,7 +52,7 @@ func newGauges(bulkheads func() []*Bulkhead) *gauges {
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range append([]*prometheus.Desc{
-		g.inFlight, g.limit, g.queueDepth, g.queueOldest, g.upgrades, g.breakerState, g.breakerTransitions,
+		g.inFlight, g.limit, g.queueDepth, g.queueOldest, g.queueLimit, g.queueTimeout, g.upgrades, g.upgradeLimit, g.breakerState, g.breakerTransitions,
 		g.workers, g.workerCPU, g.workerMemory, g.workerDescriptors, g.workerMemoryLimit, g.info,
 	}, g.fallback.all()...) {
 		ch <- d
@@ -76,7 +80,10 @@ func (g *gauges) collect(ch chan<- prometheus.Metric, b *Bulkhead, now time.Time
 	gauge(g.limit, float64(l.Limit))
 	gauge(g.queueDepth, float64(l.Depth))
 	gauge(g.queueOldest, l.Oldest.Seconds())
+	gauge(g.queueLimit, float64(l.Queue))
+	gauge(g.queueTimeout, min(set.QueueTimeout, set.Timeout).Seconds())
 	gauge(g.upgrades, float64(b.upgrades.Stats(now).InFlight))
+	gauge(g.upgradeLimit, float64(set.UpgradeLimit))
 
 	s := b.breaker.Stats(now)
 	for state := range breaker.NumStates {

@@ -19,6 +19,7 @@ import (
 type guards struct {
 	stats    *bulkheadStats // of requests that reach no bulkhead
 	ids      *RequestIDs
+	access   *access
 	log      hclog.Logger
 	stopping *atomic.Bool
 

@@ -100,6 +100,7 @@ func (g *guards) refuse(nc net.Conn, method string, p *Problem) error {
 	m.request(a.status, OutcomeRefused).Inc()
 	m.refused[reasonIndex[p.Reason]].Inc()
 	m.duration.Observe(time.Since(begun).Seconds())
+	g.tell(nc.RemoteAddr().String(), p.RequestID, a.status, p.Reason, begun)
 	g.log.Debug("front", "error", "request refused: "+p.Detail, "reason", string(p.Reason), "status", a.status,
 		"request_id", p.RequestID, "client", nc.RemoteAddr().String())
 	return err

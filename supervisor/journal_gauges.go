@@ -24,7 +24,7 @@ func newJournalGauges(j *journaling) *journalGauges {
 		refused:     desc("coordinator_journal_refused_total", "Requests that were refused because their intent could not be recorded."),
 		dropped:     desc("coordinator_journal_dropped_total", "Records of requests without an intent that were lost."),
 		abandoned:   desc("coordinator_journal_abandoned_segments_total", "Segments that were given up after a failed write or fdatasync."),
-		unavailable: desc("coordinator_journal_unavailable", "1 while no intent can be recorded."),
+		unavailable: desc("coordinator_journal_unavailable", "1 while intents of a sync cannot be recorded."),
 		open:        desc("coordinator_journal_open_entries", "Requests whose intent is recorded and whose end is not."),
 		segments:    desc("coordinator_journal_segments", "Segments in the journal's folder, when the last one was begun."),
 		occupied:    desc("coordinator_journal_stored_bytes", "Bytes of them."),
@@ -42,11 +42,10 @@ func (g *journalGauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g *journalGauges) Collect(ch chan<- prometheus.Metric) {
-	opened := g.journal.opened.Load()
-	if opened == nil {
+	s, _, known := g.journal.stats()
+	if !known {
 		return
 	}
-	s := opened.Stats()
 	emit := func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}

@@ -69,7 +69,7 @@ func TestJournalTellsTheOutcome(t *testing.T) {
 		all := stories(t, state, test.id)
 		s := all[0]
 		if len(all) != 1 || s.Outcome != test.outcome || s.Reason != test.reason || len(s.Attempts) != test.attempts ||
-			s.Status != resp.StatusCode || s.RetrySafe != test.safe || s.Bulkhead != "a" || s.Method != "POST" || s.Query != "" || s.Client == "" {
+			s.Status != resp.StatusCode || s.RetrySafe != test.safe || s.Bulkhead != "a" || s.Route != "/a" || s.Method != "POST" || s.Query != "" || s.Client == "" {
 			t.Errorf("%s: %+v", test.id, s)
 			continue
 		}
@@ -136,6 +136,79 @@ func TestJournalOfClientsThatLeave(t *testing.T) {
 	}
 }
 
+// What stood in for an answer is told of.
+func TestJournalTellsOfFallbacks(t *testing.T) {
+	state := t.TempDir()
+	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) { c.Journal.Scope = supervisor.JournalAll })
+	r := start(t, []supervisor.BulkheadConfig{c}, keep(state))
+	const target = "/a/legacy/orders?Cache-Control=max-age=60"
+	r.get(target, "X-Request-Id", "live")
+	set("backend_refused")
+	if resp, _ := r.get(target, "X-Request-Id", "stale"); resp.StatusCode != 200 {
+		t.Fatalf("nothing stood in: %d", resp.StatusCode)
+	}
+	if s := stories(t, state, "live")[0]; s.Fallback != "" || s.Outcome != "done" {
+		t.Errorf("live: %+v", s)
+	}
+	if s := stories(t, state, "stale")[0]; s.Fallback != "stale" || s.Outcome != "never_sent" || s.Reason != "backend_refused" || s.Status != 200 {
+		t.Errorf("stale: %+v", s)
+	}
+}
+
+// Each sync has a writer of its own, from when a bulkhead asks for it. What scope
+// and sync were when a request came counts for it, whatever a reload says.
+func TestJournalSyncsAndReloads(t *testing.T) {
+	a := recorded("a", supervisor.JournalUnsafe)
+	b := recorded("b", supervisor.JournalFailures, func(c *supervisor.BulkheadConfig) { c.Journal.Sync = journal.Always })
+	state, config := t.TempDir(), supervisor.Config{}
+	next := []supervisor.BulkheadConfig{a, b}
+	r := start(t, next, keep(state), func(o *supervisor.Options) {
+		o.Load = func() (supervisor.Config, error) {
+			c := config
+			c.Bulkheads = next
+			return c, nil
+		}
+		config = o.Config
+	})
+	post := func(id, name string) *journal.Story {
+		r.do("POST", "/"+name+"/sum", strings.NewReader("x"), "X-Request-Id", id)
+		return stories(t, state, id)[0]
+	}
+	first := post("process", "a")
+	if s := r.Status().Journal; len(s.Runs) != 1 || !strings.HasPrefix(first.Entry, s.Runs[0]+".") || len(s.Unavailable) != 0 {
+		t.Errorf("one sync alone: %+v, %s", s, first.Entry)
+	}
+	if n := r.sample("coordinator_journal_syncs_total"); n != 0 {
+		t.Errorf("%v syncs that nobody asked for", n)
+	}
+	nc, _ := r.raw("POST /a/hang?sent=1 HTTP/1.1\r\nHost: x\r\nX-Request-Id: over\r\nContent-Length: 0\r\n\r\n")
+	eventually(t, 5*time.Second, "it is in flight", func() bool { return r.Status().Journal.Open == 1 })
+
+	next = []supervisor.BulkheadConfig{a, b}
+	next[0].Journal.Sync, next[1].Journal.Scope = journal.Always, supervisor.JournalOff
+	if report := r.Reload(t.Context()); report.Error != "" {
+		t.Fatalf("%+v", report)
+	}
+	nc.Close()
+	if s := stories(t, state, "over")[0]; s.Outcome != "sent_unknown" || !strings.HasPrefix(s.Entry, r.Status().Journal.Runs[0]+".") {
+		t.Errorf("in flight during the reload: %+v", s)
+	}
+	second := post("always", "a")
+	if s := r.Status().Journal; len(s.Runs) != 2 || !strings.HasPrefix(second.Entry, s.Runs[1]+".") || s.Intents != 3 || s.Closes != 3 {
+		t.Errorf("two syncs: %+v, %s", s, second.Entry)
+	}
+	if n := r.sample("coordinator_journal_syncs_total"); n != 1 {
+		t.Errorf("%v syncs of one intent", n)
+	}
+	r.do("POST", "/b/fault?fault=backend_refused", nil, "X-Request-Id", "off")
+	r.stop()
+	noStory(t, state, "off")
+	spans, err := journal.NewReader(filepath.Join(state, "journal")).Spans(t.Context())
+	if err != nil || spans.Scope["b"] != "off" || len(spans.Up) != 2 || spans.Up[0].End != "stopped" || spans.Up[1].End != "stopped" || len(spans.Gaps) != 0 {
+		t.Errorf("%+v %v", spans, err)
+	}
+}
+
 // Without its journal the supervisor refuses what needs it, and nothing else.
 func TestJournalUnavailable(t *testing.T) {
 	if os.Geteuid() == 0 {
@@ -156,7 +229,7 @@ func TestJournalUnavailable(t *testing.T) {
 	if got := r.reason("POST", "/f/sum", strings.NewReader("x")); got != "200" {
 		t.Errorf("a POST that needs no intent: %s", got)
 	}
-	if s := r.Status().Journal; s.Available || s.Refused == 0 {
+	if s := r.Status().Journal; s.Available || len(s.Unavailable) != 1 || s.Unavailable[0] != "process" || s.Refused == 0 {
 		t.Errorf("%+v", s)
 	}
 	if err := os.Rename(dir+".away", dir); err != nil {

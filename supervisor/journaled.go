@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"commerce.example/coordinator/ipc/exchange"
@@ -10,10 +11,13 @@ import (
 
 // journaled is what a call keeps for its record.
 type journaled struct {
+	record   *journal.Record   // what is known of it so far; nil: nobody wants to know
 	entry    *journal.Entry    // nil: it has no intent
 	withheld bool              // its intent could not be recorded, which the journal says itself
 	failed   []journal.Attempt // in order
 }
+
+var records = sync.Pool{New: func() any { return new(journal.Record) }}
 
 // intend records that the call is about to leave for the worker it has leased. With
 // an error it must not leave.
@@ -22,9 +26,9 @@ func (c *call) intend() error {
 		return nil
 	}
 	r := c.facts()
-	r.Attempts = []journal.Attempt{c.attempt()}
+	r.Attempts = append(r.Attempts[:0], c.attempt())
 	r.RetrySafe = IdempotentMethod(c.r.Method)
-	entry, err := c.bulkhead.journal.begin(c.r.Context(), r)
+	entry, err := c.bulkhead.journal.begin(c.r.Context(), &c.set.Journal, r)
 	c.handed = time.Now() // how long the disk took concerns neither worker nor backend
 	switch {
 	case err == nil:
@@ -62,17 +66,26 @@ func (c *call) recordEnd(now time.Time) {
 	case c.journaled.entry != nil:
 		c.journaled.entry.Close(c.story(outcome, now))
 	case !c.journaled.withheld && c.set.Journal.Scope.wants(c.r.Method, outcome):
-		c.bulkhead.journal.write(c.story(outcome, now))
+		c.bulkhead.journal.write(&c.set.Journal, c.story(outcome, now))
+	}
+	if r := c.journaled.record; r != nil {
+		*r = journal.Record{Attempts: r.Attempts[:0]}
+		c.journaled.record = nil
+		records.Put(r)
 	}
 }
 
 // facts is what is known of the call as it leaves.
 func (c *call) facts() *journal.Record {
+	if c.journaled.record != nil {
+		return c.journaled.record
+	}
 	set := &c.set.Journal
-	r := &journal.Record{
-		RequestID: requestID(c.r), Bulkhead: c.set.Name, Method: c.r.Method, Path: c.r.URL.EscapedPath(), Arrived: c.begun,
+	r := records.Get().(*journal.Record)
+	*r = journal.Record{
+		RequestID: requestID(c.r), Bulkhead: c.set.Name, Method: c.r.Method, Path: c.r.URL.EscapedPath(), Route: c.r.Pattern, Arrived: c.begun,
 		Client:  c.bulkhead.journal.client(c.r.Header["X-Real-Ip"], c.begun),
-		Headers: set.Headers.Of(c.r.Header), Sync: set.Sync,
+		Headers: set.Headers.Of(c.r.Header), Attempts: r.Attempts[:0],
 	}
 	if !c.admitted.IsZero() {
 		r.QueueUS = c.admitted.Sub(c.begun).Microseconds()
@@ -80,13 +93,14 @@ func (c *call) facts() *journal.Record {
 	if set.Query {
 		r.Query = c.r.URL.RawQuery
 	}
+	c.journaled.record = r
 	return r
 }
 
 // story is all that is known of the call at its end.
 func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 	r := c.facts()
-	r.Attempts = c.journaled.failed
+	r.Attempts = append(r.Attempts[:0], c.journaled.failed...)
 	if c.progress.Begun {
 		r.Attempts = append(r.Attempts, c.lastAttempt(now))
 	}
@@ -116,15 +130,30 @@ func (c *call) lastAttempt(now time.Time) journal.Attempt {
 	return a
 }
 
-// deliver says that the client was given the answer to its end. Where a repeat could
-// do the work twice, that is not said of an answer that is still in a buffer, nor of
-// a client that is known to have left.
+// tells reports that a repeat of the call could do its work twice, and what became
+// of it is recorded: then delivery is not said lightly.
+func (c *call) tells() bool { return c.set.Journal.Scope.on() && !SafeMethod(c.r.Method) }
+
+// handOver notes, before a part of the answer goes out, whether the client is known
+// to have left. Afterwards nobody can tell: one that has all may close as well.
+func (c *call) handOver() {
+	if c.tells() {
+		c.left = c.r.Context().Err() != nil
+	}
+}
+
+// deliver says that the client was given the answer to its end. Where that matters,
+// it is not said of an answer that is still in a buffer, nor of a client that had
+// left before the last of it went out.
 func (c *call) deliver() {
-	if c.set.Journal.Scope.on() && !SafeMethod(c.r.Method) {
+	if c.tells() {
+		if c.moved.Load() == 0 {
+			c.handOver()
+		}
 		if !c.flushHead() {
 			return
 		}
-		if c.r.Context().Err() != nil {
+		if c.left {
 			c.reason = ReasonClientGone
 			return
 		}

@@ -45,6 +45,15 @@ func (s JournalScope) wants(method string, o Outcome) bool {
 
 func (s JournalScope) on() bool { return s != JournalOff && s != "" }
 
+// sync is which journal keeps what is recorded as c says. What waits for nothing
+// needs no disk to confirm it.
+func (c RecordConfig) sync() journal.Sync {
+	if c.Sync == journal.Always && c.Scope != JournalFailures {
+		return journal.Always
+	}
+	return journal.Process
+}
+
 // RecordConfig is what of a bulkhead's requests is recorded.
 type RecordConfig struct {
 	Scope   JournalScope // empty: off
@@ -60,28 +69,32 @@ type JournalConfig struct {
 	TotalBytes   int64
 }
 
-// JournalStatus is the journal of the supervisor.
+// JournalStatus is the journal of the supervisor, both syncs together.
 type JournalStatus struct {
-	Available   bool   `json:"available"`
-	Run         string `json:"run"`          // with which the entries of this process begin
-	Open        int    `json:"open"`         // intents without an end
-	Intents     uint64 `json:"intents"`      // recorded by this process, as all that follows
-	Closes      uint64 `json:"closes"`       //
-	Refused     uint64 `json:"refused"`      // requests, because their intent could not be recorded
-	Dropped     uint64 `json:"dropped"`      // records without an intent
-	Abandoned   uint64 `json:"abandoned"`    // segments, after a failed write
-	Segments    int    `json:"segments"`     // in the folder, when the last was begun
-	StoredBytes int64  `json:"stored_bytes"` // of them
+	Available   bool     `json:"available"`    // all of it
+	Unavailable []string `json:"unavailable"`  // the syncs that cannot be recorded now
+	Runs        []string `json:"runs"`         // with which the entries of this process begin
+	Open        int      `json:"open"`         // intents without an end
+	Intents     uint64   `json:"intents"`      // recorded by this process, as all that follows
+	Closes      uint64   `json:"closes"`       //
+	Refused     uint64   `json:"refused"`      // requests, because their intent could not be recorded
+	Dropped     uint64   `json:"dropped"`      // records without an intent
+	Abandoned   uint64   `json:"abandoned"`    // segments, after a failed write
+	Segments    int      `json:"segments"`     // in the folder, when the last was begun
+	StoredBytes int64    `json:"stored_bytes"` // of them
 }
 
-// journaling is the one journal of all bulkheads, from when the first of them
-// needs it until the supervisor ends.
+// journaling is the journal of all bulkheads: in one folder a writer for each sync
+// that any of them has asked for, from then until the supervisor ends. So no
+// intent that the death of the process must not lose waits for the fdatasync of
+// one that the death of the machine must not.
 type journaling struct {
 	dir     string
 	log     hclog.Logger
 	metrics *metrics
 	clients *journal.Clients
-	opened  atomic.Pointer[journal.Journal] // nil: nothing was ever recorded
+	process atomic.Pointer[journal.Journal] // nil: nothing ever needed it
+	always  atomic.Pointer[journal.Journal]
 }
 
 func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
@@ -89,39 +102,49 @@ func newJournaling(stateDir string, m *metrics, log hclog.Logger) *journaling {
 	return &journaling{dir: dir, log: log, metrics: m, clients: journal.NewClients(dir)}
 }
 
-// open begins to record as c says, if any bulkhead of it is recorded. It does
-// nothing when that was done before. What is open of a supervisor that has died is
-// closed; one that hands over to this one still writes.
-func (j *journaling) open(c *Config) error {
-	if j.opened.Load() != nil {
-		return nil
+func (j *journaling) of(s journal.Sync) *atomic.Pointer[journal.Journal] {
+	if s == journal.Always {
+		return &j.always
 	}
-	on, sync := false, journal.Always
-	for _, b := range c.Bulkheads {
-		on = on || b.Journal.Scope.on()
-		if b.Journal.Scope.intends("POST") && b.Journal.Sync != journal.Always {
-			sync = journal.Process
+	return &j.process
+}
+
+// opened is those that are.
+func (j *journaling) opened() []*journal.Journal {
+	var all []*journal.Journal
+	for _, p := range []*atomic.Pointer[journal.Journal]{&j.process, &j.always} {
+		if o := p.Load(); o != nil {
+			all = append(all, o)
 		}
 	}
-	if !on {
-		return nil
+	return all
+}
+
+// open begins to record as c says, where that was not begun before. What is open of
+// a supervisor that has died is closed; one that hands over to this one still
+// writes.
+func (j *journaling) open(c *Config) error {
+	for _, b := range c.Bulkheads {
+		sync := b.Journal.sync()
+		if p := j.of(sync); b.Journal.Scope.on() && p.Load() == nil {
+			opened, err := journal.Open(j.dir, journal.Options{
+				Sync: sync, SegmentBytes: c.Journal.SegmentBytes, SegmentAge: c.Journal.SegmentAge, TotalBytes: c.Journal.TotalBytes,
+				Scope: scopeOf(c.Bulkheads), Notify: func(e journal.Event) { j.notify(sync, e) },
+				Committed: func(took time.Duration) { j.metrics.journalCommit.Observe(took.Seconds()) },
+			})
+			if err != nil {
+				return err
+			}
+			p.Store(opened)
+		}
 	}
-	opened, err := journal.Open(j.dir, journal.Options{
-		Sync: sync, SegmentBytes: c.Journal.SegmentBytes, SegmentAge: c.Journal.SegmentAge, TotalBytes: c.Journal.TotalBytes,
-		Scope: scopeOf(c.Bulkheads), Notify: j.notify,
-		Committed: func(took time.Duration) { j.metrics.journalCommit.Observe(took.Seconds()) },
-	})
-	if err != nil {
-		return err
-	}
-	j.opened.Store(opened)
 	return nil
 }
 
 // setScope has the journal know what it now stands for.
 func (j *journaling) setScope(bulkheads []BulkheadConfig) {
-	if opened := j.opened.Load(); opened != nil {
-		opened.SetScope(scopeOf(bulkheads))
+	for _, o := range j.opened() {
+		o.SetScope(scopeOf(bulkheads))
 	}
 }
 
@@ -136,12 +159,12 @@ func scopeOf(bulkheads []BulkheadConfig) map[string]string {
 }
 
 // notify logs what an operator should know.
-func (j *journaling) notify(e journal.Event) {
+func (j *journaling) notify(sync journal.Sync, e journal.Event) {
 	switch e.Kind {
 	case journal.EventUnavailable:
-		j.log.Error("journal unavailable: what must be recorded before it is sent is refused", "error", e.Err)
+		j.log.Error("journal unavailable: what must be recorded before it is sent is refused", "sync", sync, "error", e.Err)
 	case journal.EventAvailable:
-		j.log.Info("journal available again", "segment", e.Segment)
+		j.log.Info("journal available again", "sync", sync, "segment", e.Segment)
 	case journal.EventAbandoned:
 		j.log.Error("journal segment abandoned: the next one goes on", "segment", e.Segment, "error", e.Err)
 	case journal.EventRecovered:
@@ -158,48 +181,53 @@ const (
 	journalPatience  = 2 * time.Second        // for the disk, when the supervisor stops
 )
 
-// close ends the run, when the bulkheads have. What is still open then the next
+// close ends the runs, when the bulkheads have. What is still open then the next
 // supervisor closes.
 func (j *journaling) close() {
-	opened := j.opened.Load()
-	if opened == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), journalLastCalls)
+	calls, cancel := context.WithTimeout(context.Background(), journalLastCalls)
 	defer cancel()
-	for opened.Stats().Open > 0 && sleep(ctx, 5*time.Millisecond) {
+	for _, o := range j.opened() {
+		for o.Stats().Open > 0 && sleep(calls, 5*time.Millisecond) {
+		}
 	}
-	ctx, cancel = context.WithTimeoutCause(context.Background(), journalPatience, fmt.Errorf("the disk did not answer within %v", journalPatience))
+	disk, cancel := context.WithTimeoutCause(context.Background(), journalPatience, fmt.Errorf("the disk did not answer within %v", journalPatience))
 	defer cancel()
-	if err := opened.Close(ctx); err != nil {
-		j.log.Error("journal not closed: its last records may be missing", "error", err)
+	for _, o := range j.opened() {
+		if err := o.Close(disk); err != nil {
+			j.log.Error("journal not closed: its last records may be missing", "error", err)
+		}
 	}
 }
 
 // begin records that a request is about to leave.
-func (j *journaling) begin(ctx context.Context, r *journal.Record) (*journal.Entry, error) {
-	opened := j.opened.Load()
-	if opened == nil { // a bulkhead whose settings want one always finds it
+func (j *journaling) begin(ctx context.Context, c *RecordConfig, r *journal.Record) (*journal.Entry, error) {
+	o := j.of(c.sync()).Load()
+	if o == nil { // a bulkhead whose settings want one always finds it
 		return nil, journal.ErrUnavailable
 	}
-	return opened.Begin(ctx, r)
+	return o.Begin(ctx, r)
 }
 
 // write records the end of a request that had no intent.
-func (j *journaling) write(r *journal.Record) {
-	if opened := j.opened.Load(); opened != nil {
-		opened.Write(r)
+func (j *journaling) write(c *RecordConfig, r *journal.Record) {
+	if o := j.of(c.sync()).Load(); o != nil {
+		o.Write(r)
 	}
 }
 
-// client is the word for a client, empty when its address is not known. A key that
-// cannot be kept is told once a day: the words then end with this process.
+// client is the word for a client, empty when its address is not known.
 func (j *journaling) client(address []string, now time.Time) string {
 	if len(address) != 1 {
 		return ""
 	}
-	addr, err := netip.ParseAddr(address[0])
-	if err != nil {
+	addr, _ := netip.ParseAddr(address[0])
+	return j.clientOf(addr, now)
+}
+
+// clientOf is that of an address. A key that cannot be kept is told once a day: the
+// words then end with this process.
+func (j *journaling) clientOf(addr netip.Addr, now time.Time) string {
+	if !addr.IsValid() {
 		return ""
 	}
 	word, err := j.clients.Hash(addr, now)
@@ -209,15 +237,47 @@ func (j *journaling) client(address []string, now time.Time) string {
 	return word
 }
 
+// stats are those of all together, and the syncs of those that are unavailable;
+// known is false when nothing was ever recorded.
+func (j *journaling) stats() (sum journal.Stats, unavailable []string, known bool) {
+	unavailable = []string{} // and not null
+	for _, sync := range []journal.Sync{journal.Process, journal.Always} {
+		o := j.of(sync).Load()
+		if o == nil {
+			continue
+		}
+		s := o.Stats()
+		if known = true; !s.Available {
+			unavailable = append(unavailable, string(sync))
+		}
+		sum.Open += s.Open
+		sum.Intents += s.Intents
+		sum.Closes += s.Closes
+		sum.Syncs += s.Syncs
+		sum.Bytes += s.Bytes
+		sum.Abandoned += s.Abandoned
+		sum.Refused += s.Refused
+		sum.Dropped += s.Dropped
+		if s.Counted.After(sum.Counted) { // each counts the whole folder
+			sum.Segments, sum.Stored, sum.Counted = s.Segments, s.Stored, s.Counted
+		}
+	}
+	sum.Available = len(unavailable) == 0
+	return sum, unavailable, known
+}
+
 // status is nil when nothing was ever recorded.
 func (j *journaling) status() *JournalStatus {
-	opened := j.opened.Load()
-	if opened == nil {
+	s, unavailable, known := j.stats()
+	if !known {
 		return nil
 	}
-	s := opened.Stats()
-	return &JournalStatus{
-		Available: s.Available, Run: opened.Run(), Open: s.Open, Intents: s.Intents, Closes: s.Closes, Refused: s.Refused,
+	status := &JournalStatus{
+		Available: s.Available, Unavailable: unavailable, Open: s.Open, Intents: s.Intents, Closes: s.Closes, Refused: s.Refused,
 		Dropped: s.Dropped, Abandoned: s.Abandoned, Segments: s.Segments, StoredBytes: s.Stored,
 	}
+	for _, o := range j.opened() {
+		status.Runs = append(status.Runs, o.Run())
+	}
+	return status
 }

@@ -9,8 +9,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"commerce.example/coordinator/supervisor/accesslog"
 	"commerce.example/coordinator/supervisor/fallback/stale"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // metrics are what /metrics gives. Counters and histograms are fed by requests,
@@ -81,6 +83,37 @@ func histogram(name, help string, labels ...string) *prometheus.HistogramVec {
 		Name: name, Help: help, Buckets: seconds,
 		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 	}, labels)
+}
+
+// observe measures d. trace is the id of the trace that a collector has of it; "":
+// none has.
+func observe(into prometheus.Observer, d time.Duration, trace string) {
+	if trace == "" {
+		into.Observe(d.Seconds())
+		return
+	}
+	into.(prometheus.ExemplarObserver).ObserveWithExemplar(d.Seconds(), prometheus.Labels{"trace_id": trace})
+}
+
+// countAccess shows what the access log has done.
+func (m *metrics) countAccess(stats func() accesslog.Stats) {
+	const name, help = "coordinator_access_log_lines_total", "Lines of the access log, by what became of them."
+	m.countResult(name, help, "written", func() uint64 { return stats().Written })
+	m.countResult(name, help, "dropped", func() uint64 { return stats().Dropped })
+}
+
+// countSpans shows what became of traces.
+func (m *metrics) countSpans(stats func() tracing.Stats) {
+	const name, help = "coordinator_trace_spans_total", "Spans of traces, by what became of them."
+	m.countResult(name, help, "exported", func() uint64 { return stats().Exported })
+	m.countResult(name, help, "failed", func() uint64 { return stats().Failed })
+	m.countResult(name, help, "dropped", func() uint64 { return stats().Dropped })
+}
+
+func (m *metrics) countResult(name, help, result string, n func() uint64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: name, Help: help, ConstLabels: prometheus.Labels{"result": result},
+	}, func() float64 { return float64(n()) }))
 }
 
 // countDropped shows lost log lines.

@@ -80,6 +80,7 @@ func (c *call) flushHead() bool {
 
 // write reports false when the client is gone.
 func (c *call) write(p []byte, flush bool) bool {
+	c.handOver()
 	c.writing.Store(int64(len(p)))
 	_, err := c.w.Write(p)
 	if err == nil && flush {
@@ -242,6 +243,8 @@ func (c *call) end() {
 	c.body.leave(c)
 	b.stats.record(c, now)
 	c.recordEnd(now)
+	c.tell(now)
+	c.endTrace(now)
 	if c.set.backed != nil {
 		b.lapse.note(c, now)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,9 +64,10 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	if state := *s.state.Load(); state != stateReady {
 		return fmt.Errorf("the supervisor is %s", state)
 	}
+	r.Details = append(r.Details, s.access.reopen(ctx)...) // whatever the configuration is: the file was moved
 	config, err := s.options.Load()
 	if err != nil {
-		r.Details = strings.Split(err.Error(), "\n")
+		r.Details = append(r.Details, strings.Split(err.Error(), "\n")...)
 		return errors.New("the configuration has mistakes; the running one stays")
 	}
 	config.FrontLimits = config.FrontLimits.WithDefaults()
@@ -89,6 +91,10 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	}
 	router, err := NewRouter(routesOf(next), config.Head)
 	if err != nil {
+		s.abandon(plan)
+		return fmt.Errorf("the running configuration stays: %w", err)
+	}
+	if err := s.access.apply(config.Access); err != nil {
 		s.abandon(plan)
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
@@ -116,10 +122,11 @@ func (s *Supervisor) keepFixed(c *Config) (said []string) {
 	keep("COORDINATOR_ADMIN_TOKEN", c.AdminToken != old.AdminToken)
 	keep("COORDINATOR_STATE_DIR", c.StateDir != old.StateDir || c.RuntimeDir != old.RuntimeDir)
 	keep("COORDINATOR_JOURNAL_*", c.Journal != old.Journal)
+	keep("OTEL_*", !maps.Equal(c.Telemetry, old.Telemetry))
 	s.keepLimits(&c.FrontLimits, keep)
 	c.Listen, c.TLSCert, c.TLSKey = old.Listen, old.TLSCert, old.TLSKey
 	c.AdminListen, c.AdminSocket, c.AdminToken = old.AdminListen, old.AdminSocket, old.AdminToken
-	c.StateDir, c.RuntimeDir, c.Journal = old.StateDir, old.RuntimeDir, old.Journal
+	c.StateDir, c.RuntimeDir, c.Journal, c.Telemetry = old.StateDir, old.RuntimeDir, old.Journal, old.Telemetry
 	return said
 }
 
@@ -171,7 +178,7 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
-			c.bulkhead = newBulkhead(c.to, s.journal, newBulkheadStats(s.metrics, c.to.Name, now), now)
+			c.bulkhead = newBulkhead(c.to, s.journal, &s.access, newBulkheadStats(s.metrics, c.to.Name, now), now)
 		}
 		if c.needsWorkers() {
 			c.pool = s.newPool(c.bulkhead, c.to)

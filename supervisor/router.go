@@ -14,6 +14,8 @@ type RouteTo struct {
 	Route
 	To  int  // index of the bulkhead
 	Raw bool // takes paths that are not canonical: see Target.For
+
+	pattern string // the route in one text, once it is a Router's
 }
 
 // Router finds the route of a request. It is immutable, and safe for concurrent
@@ -55,6 +57,7 @@ func NewRouter(routes []RouteTo, limits HeadLimits) (*Router, error) {
 			errs = append(errs, err)
 			continue
 		}
+		route.pattern = route.String()
 		if err := rt.add(route); err != nil {
 			errs = append(errs, err)
 		}

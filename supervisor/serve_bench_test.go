@@ -1,14 +1,18 @@
 package supervisor_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/fallback"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // BenchmarkServe is one request after another on one connection, through a worker
@@ -27,6 +31,33 @@ func BenchmarkServe(b *testing.B) {
 		{"upload-stale", fmt.Sprintf("POST /b/sum"+upload, 0)},
 	} {
 		b.Run(request.name, func(b *testing.B) { repeatOne(b, r, request.text) })
+	}
+}
+
+// BenchmarkServeLogged is get of BenchmarkServe with a line of the access log for
+// each.
+func BenchmarkServeLogged(b *testing.B) {
+	r := start(b, []supervisor.BulkheadConfig{bulkhead("a")}, accessLogged(b, "all", filepath.Join(b.TempDir(), "access.log")))
+	repeatOne(b, r, "GET /a/bytes?n=456 HTTP/1.1\r\nHost: x\r\n\r\n")
+}
+
+// BenchmarkServeTraced is get of BenchmarkServe in traces of which a collector hears,
+// or would hear of one in none.
+func BenchmarkServeTraced(b *testing.B) {
+	for _, sampler := range []string{"always_on", "always_off"} {
+		b.Run(sampler, func(b *testing.B) {
+			collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			defer collector.Close()
+			b.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+			b.Setenv("OTEL_TRACES_SAMPLER", sampler)
+			tracer, err := tracing.New(b.Context(), tracing.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer tracer.Close(context.Background())
+			r := start(b, []supervisor.BulkheadConfig{bulkhead("a")}, func(o *supervisor.Options) { o.Tracer = tracer })
+			repeatOne(b, r, "GET /a/bytes?n=456 HTTP/1.1\r\nHost: x\r\n\r\n")
+		})
 	}
 }
 

@@ -42,6 +42,7 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		Refused: b.stats.refusedLastMinute(now), Poisoned: b.poison.refused(now),
 		Fallback: b.fallbackStatus(set.backed, now),
 	}
+	out.RequestsTotal, out.RefusedTotal, out.Recent = b.stats.recent.status(now)
 	if mode := b.drilling.Load(); mode != nil {
 		out.Drill = *mode
 	}

@@ -13,6 +13,7 @@ type bulkheadStats struct {
 	latency *hdr.Rolling             // of requests that a worker got
 	refused *hdr.Counts              // of those that had a reason, by reasonIndex
 	turned  *hdr.Counts              // of those that no worker got
+	recent  *recent                  // of all
 	held    atomic.Int64             // mean time of a slot, smoothed, in nanoseconds
 	drill   atomic.Pointer[recorder] // what a drill wants to know; nil: none is on
 }
@@ -20,6 +21,7 @@ type bulkheadStats struct {
 func newBulkheadStats(m *metrics, name string, now time.Time) *bulkheadStats {
 	return &bulkheadStats{
 		metrics: m.bulkhead(name), latency: hdr.NewRolling(now), refused: hdr.NewCounts(len(reasons)), turned: hdr.NewCounts(1),
+		recent: newRecent(now),
 	}
 }
 
@@ -27,7 +29,8 @@ func newBulkheadStats(m *metrics, name string, now time.Time) *bulkheadStats {
 func (s *bulkheadStats) record(c *call, now time.Time) {
 	took := now.Sub(c.begun)
 	s.metrics.request(c.status, c.progress.Outcome()).Inc()
-	s.metrics.duration.Observe(took.Seconds())
+	observe(s.metrics.duration, took, c.trace.Exemplar())
+	s.recent.record(now, took, c.progress.Dispatched, c.reason != "")
 	if c.progress.Dispatched {
 		s.latency.Record(now, took)
 		c.bulkhead.retries.earn()

@@ -46,7 +46,23 @@ type BulkheadStatus struct {
 	P99Seconds        float64        `json:"p99_seconds"`
 	Refused           map[string]int `json:"refused"` // in the last minute, by reason
 
+	// RequestsTotal and RefusedTotal count since the supervisor started or the
+	// bulkhead was configured: two looks give the rate between them. Refused is
+	// what the coordinator answered itself, or cut.
+	RequestsTotal uint64       `json:"requests_total"`
+	RefusedTotal  uint64       `json:"refused_total"`
+	Recent        RecentStatus `json:"recent"`
+
 	Poisoned []PoisonStatus `json:"poisoned"` // refused, because workers died with them
+}
+
+// RecentStatus is the requests of the last seconds that a worker got.
+type RecentStatus struct {
+	Seconds float64 `json:"seconds"` // that it covers: 4 to 5, at first fewer
+	Served  uint64  `json:"served"`
+	// Percentiles are off by at most 6 %; 0 where there was nothing to measure.
+	P50Seconds float64 `json:"p50_seconds"`
+	P99Seconds float64 `json:"p99_seconds"`
 }
 
 // WorkerStatus is one slot.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,6 +18,7 @@ import (
 
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/pool"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // Options of a Supervisor. Config and BuiltIn are needed.
@@ -40,6 +42,10 @@ type Options struct {
 	Successor func() (path string, args, env []string, err error)
 	// Handover is what an earlier supervisor handed down; nil: nothing.
 	Handover *Handover
+	// Stdout is where the access log goes that has no file; nil: it needs one.
+	Stdout io.Writer
+	// Tracer is told of requests, and stays its owner's; nil: nobody is.
+	Tracer *tracing.Tracer
 }
 
 // Supervisor is the parent process: it holds the listeners, the router and the
@@ -64,6 +70,7 @@ type Supervisor struct {
 	memory     atomic.Pointer[memory] // nil: no worker has a limit
 	evidence   *evidence
 	journal    *journaling
+	access     access
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
@@ -106,7 +113,8 @@ func New(o Options) (*Supervisor, error) {
 	s.config.Store(&o.Config)
 	s.evidence = newEvidence(o.Config.StateDir, o.Log)
 	s.journal = newJournaling(o.Config.StateDir, s.metrics, o.Log)
-	s.front.ids = NewRequestIDs()
+	s.access.stdout, s.access.log, s.access.journal = o.Stdout, o.Log, s.journal
+	s.front.ids, s.front.access, s.front.tracer = NewRequestIDs(), &s.access, o.Tracer
 	s.front.stats = newBulkheadStats(s.metrics, "none", s.since)
 	s.applyFrontLimits(&o.Config)
 	router, err := NewRouter(routesOf(o.Config.Bulkheads), o.Config.Head)
@@ -115,6 +123,10 @@ func New(o Options) (*Supervisor, error) {
 	}
 	s.front.table.Store(&table{router: router})
 	s.metrics.registry.MustRegister(newGauges(s.bulkheads), newJournalGauges(s.journal))
+	s.metrics.countAccess(s.access.counts.Stats)
+	if o.Tracer != nil {
+		s.metrics.countSpans(o.Tracer.Stats)
+	}
 	if o.LogDropped != nil {
 		s.metrics.countDropped(o.LogDropped)
 	}
@@ -164,6 +176,10 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 		return err
 	}
 	defer s.releaseMemory()
+	if err := s.access.apply(config.Access); err != nil {
+		return err
+	}
+	defer s.access.close()
 	if err := s.journal.open(config); err != nil {
 		return err
 	}
@@ -248,7 +264,7 @@ func (s *Supervisor) giveUp() {
 // start makes a bulkhead and begins to start its workers.
 func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	now := time.Now()
-	b := newBulkhead(c, s.journal, newBulkheadStats(s.metrics, c.Name, now), now)
+	b := newBulkhead(c, s.journal, &s.access, newBulkheadStats(s.metrics, c.Name, now), now)
 	b.pool.Store(s.newPool(b, c))
 	return b
 }
@@ -275,7 +291,7 @@ func (s *Supervisor) listen(c *Config, from *Handover) error {
 	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
 	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
 	s.guards = guards{
-		stats: s.front.stats, ids: s.front.ids, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
+		stats: s.front.stats, ids: s.front.ids, access: &s.access, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
 	}
 	for _, ln := range lns {
 		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
@@ -340,6 +356,7 @@ func (s *Supervisor) startWatch() (stop func()) {
 			case now := <-tick.C:
 				s.ticked.Add(1)
 				rate := s.config.Load().MinBodyRate
+				s.access.logDropped(now)
 				for i, b := range s.bulkheads() {
 					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
 					if n%5 == 0 {

@@ -81,17 +81,3 @@ func TestKubernetesConfiguration(t *testing.T) {
 		}
 	}
 }
-
-// An alert on a metric that does not exist never fires.
-func TestAlertsUseMetricsThatExist(t *testing.T) {
-	names := metricNames(t)
-	used := regexp.MustCompile(`coordinator_[a-z_]+`).FindAllString(deployed(t, "prometheus/alerts.yml"), -1)
-	if len(used) < 8 {
-		t.Fatalf("only %q", used)
-	}
-	for _, name := range used {
-		if !names[name] {
-			t.Errorf("no metric is called %s", name)
-		}
-	}
-}

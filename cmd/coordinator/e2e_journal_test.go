@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,38 +22,73 @@ import (
 // ledger is a backend that knows what it really did, by request id.
 type ledger struct {
 	*httptest.Server
-	mu   sync.Mutex
-	done map[string]int
+	mu    sync.Mutex
+	done  map[string]int
+	gates map[string]chan struct{} // of those that hold
 }
 
 func newLedger(t *testing.T) *ledger {
-	l := &ledger{done: make(map[string]int)}
+	l := &ledger{done: make(map[string]int), gates: make(map[string]chan struct{})}
 	l.Server = httptest.NewServer(http.HandlerFunc(l.serve))
 	t.Cleanup(l.Close)
 	return l
 }
 
-// serve does the work, then what the path says.
+// serve does the work, then what the end of the path says.
 func (l *ledger) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
+	id := r.Header.Get("X-Request-Id")
 	l.mu.Lock()
-	l.done[r.Header.Get("X-Request-Id")]++
+	l.done[id]++
 	l.mu.Unlock()
-	switch {
-	case strings.HasSuffix(r.URL.Path, "/cut"): // killed after the work
+	switch path.Base(r.URL.Path) {
+	case "cut": // killed after the work
 		panic(http.ErrAbortHandler)
-	case strings.HasSuffix(r.URL.Path, "/part"):
-		w.Header().Set("Content-Length", "100")
-		_, _ = io.WriteString(w, "half")
-		_ = http.NewResponseController(w).Flush()
+	case "garbage":
+		nc, _, err := http.NewResponseController(w).Hijack()
+		if err == nil {
+			_, _ = io.WriteString(nc, "this is no answer\r\n\r\n")
+			nc.Close()
+		}
+		return
+	case "part":
+		half(w)
 		panic(http.ErrAbortHandler)
-	case strings.HasSuffix(r.URL.Path, "/slow"):
+	case "stream":
+		half(w)
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	case "hold":
+		select {
+		case <-r.Context().Done():
+		case <-l.gate(id):
+		}
+	case "slow":
 		select {
 		case <-r.Context().Done():
 		case <-time.After(200 * time.Millisecond):
 		}
+	case "large":
+		_, _ = w.Write(make([]byte, r.ContentLength))
+		return
 	}
 	_, _ = io.WriteString(w, "paid")
+}
+
+func half(w http.ResponseWriter) {
+	w.Header().Set("Content-Length", "100")
+	_, _ = io.WriteString(w, "half")
+	_ = http.NewResponseController(w).Flush()
+}
+
+// gate is closed when a request that holds may be answered.
+func (l *ledger) gate(id string) chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gates[id] == nil {
+		l.gates[id] = make(chan struct{})
+	}
+	return l.gates[id]
 }
 
 func (l *ledger) count(id string) int {
@@ -106,8 +142,8 @@ func payments(l *ledger) []string {
 }
 
 // post sends one and reports whether it was answered in full.
-func post(ctx context.Context, url, path, id string) (status int, whole bool) {
-	r, err := http.NewRequestWithContext(ctx, "POST", url+path, strings.NewReader("amount=1"))
+func post(ctx context.Context, url, target, id string) (status int, whole bool) {
+	r, err := http.NewRequestWithContext(ctx, "POST", url+target, strings.NewReader("amount=1"))
 	if err != nil {
 		panic(err)
 	}
@@ -125,10 +161,10 @@ func post(ctx context.Context, url, path, id string) (status int, whole bool) {
 func TestJournalAgreesWithTheBackend(t *testing.T) {
 	l := newLedger(t)
 	s := runSite(t, payments(l)...)
-	for id, want := range map[string]struct{ path, outcome string }{
+	for id, want := range map[string]struct{ target, outcome string }{
 		"whole": {"/pay/x", "done"}, "cut": {"/pay/cut", "sent_unknown"}, "part": {"/pay/part", "partial"},
 	} {
-		post(t.Context(), s.url, want.path, id)
+		post(t.Context(), s.url, want.target, id)
 		eventually(t, 5*time.Second, id+" is closed", func() bool { return s.told()[id] != nil && s.told()[id].State == journal.Closed })
 		if got := s.told()[id]; got.Outcome != want.outcome || l.count(id) != 1 {
 			t.Errorf("%s: %+v, done %d times", id, got, l.count(id))
@@ -217,7 +253,7 @@ func TestJournalAfterKills(t *testing.T) {
 		}
 	}
 	for id := range whole {
-		if story := told[id]; story == nil || story.Outcome != "done" && story.Outcome != "undelivered" && story.Outcome != "sent_unknown" {
+		if story := told[id]; story == nil || story.Outcome != "done" && story.Outcome != "sent_unknown" {
 			t.Errorf("%s was answered; the journal: %+v", id, story)
 		}
 	}

@@ -30,6 +30,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Args[1] == "e2e-httpbin":
 		serveHTTPBin()
+	case os.Args[1] == "e2e-top-panics":
+		topPanics()
 	case strings.HasPrefix(os.Args[1], "--bulkhead="):
 		prepareActor()
 		ipc.Server{Handler: actors[filepath.Base(os.Args[0])], ReportsStage: true, Version: "e2e"}.Serve()

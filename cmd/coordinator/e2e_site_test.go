@@ -60,7 +60,8 @@ type site struct {
 	admin   *http.Client
 	cmd     *exec.Cmd
 	log     string   // path
-	stderr  *os.File // instead of the log; nil: none
+	stdout  *os.File // instead of the log; nil: none
+	stderr  *os.File // likewise
 	extra   []string // of its environment
 	wrap    []string // the command that the program is given to
 	exited  chan struct{}
@@ -169,6 +170,9 @@ func (s *site) launch() {
 		s.cmd.Path, s.cmd.Args = s.wrap[0], append(s.wrap[:len(s.wrap):len(s.wrap)], append([]string{s.cmd.Path}, s.cmd.Args[1:]...)...)
 	}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	if s.stdout != nil {
+		s.cmd.Stdout = s.stdout
+	}
 	if s.stderr != nil {
 		s.cmd.Stderr = s.stderr
 	}

@@ -61,6 +61,16 @@ func (j *journaled) reader(t *terminal) (*journal.Reader, error) {
 	return journal.NewReader(dir), nil
 }
 
+// open is the journal, and what of it filter asks for.
+func (j *journaled) open(t *terminal, filter func(now time.Time) (journal.Filter, error)) (*journal.Reader, journal.Filter, error) {
+	f, err := filter(time.Now())
+	if err != nil {
+		return nil, f, err
+	}
+	r, err := j.reader(t)
+	return r, f, err
+}
+
 // readable is err with what to do about it.
 func readable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {

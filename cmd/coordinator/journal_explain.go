@@ -213,7 +213,11 @@ func (s *sheet) ending(r *journal.Story) {
 	case r.By == journal.ByRecovery:
 		s.step("", "was in flight when its coordinator died; the next one closed it on "+instant(r.At), alarm)
 	case r.Status > 0:
-		s.step(after(r.TookUS), fmt.Sprintf("ended: the client was answered %d, with %d bytes", r.Status, r.BytesOut), calm)
+		text := fmt.Sprintf("ended: the client was answered %d, with %d bytes", r.Status, r.BytesOut)
+		if r.Fallback != "" {
+			text += ": the fallback " + r.Fallback + " stood in for the answer"
+		}
+		s.step(after(r.TookUS), text, calm)
 	default:
 		s.step(after(r.TookUS), "ended: the client got no answer", calm)
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"commerce.example/coordinator/supervisor/journal"
 )
@@ -23,7 +22,7 @@ type findCommand struct {
 }
 
 func (c *findCommand) Help() string {
-	return "In the order in which they ended; those that did not come last. Exits with 0 also when there is none. " +
+	return "As they ended, one file of the journal after the other; those that did not end come last. Exits with 0 also when there is none. " +
 		"--json prints one object a line, so that jq and head see the first while the rest is read."
 }
 
@@ -36,11 +35,7 @@ func (c *findCommand) Validate() error {
 }
 
 func (c *findCommand) Run(t *terminal) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	r, err := c.reader(t)
+	r, f, err := c.open(t, c.filter)
 	if err != nil {
 		return err
 	}
@@ -88,11 +83,7 @@ func (c *tailCommand) Validate() error {
 }
 
 func (c *tailCommand) Run(t *terminal) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	r, err := c.reader(t)
+	r, f, err := c.open(t, c.filter)
 	if err != nil {
 		return err
 	}

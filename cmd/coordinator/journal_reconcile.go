@@ -10,7 +10,6 @@ import (
 	"iter"
 	"os"
 	"slices"
-	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/journal"
@@ -76,11 +75,7 @@ type reconciledItem struct {
 const maxReconciled = journal.MaxReconcile
 
 func (c *reconcileCommand) Run(t *terminal) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	r, err := c.reader(t)
+	r, f, err := c.open(t, c.filter)
 	if err != nil {
 		return err
 	}

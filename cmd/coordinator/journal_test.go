@@ -421,7 +421,10 @@ func tales() []*journal.Story {
 	wide := record(strings.Repeat("i", 256), "PROPPATCHES", supervisor.OutcomePartial)
 	wide.Bulkhead, wide.Path, wide.Reason = "order-history-of-the-legacy-backend-in-europe", "/"+strings.Repeat("path\x1b[2J", 60), "backend_unreachable"
 	wide.Attempts[0].Fault = strings.Repeat("a long story ", 12)
-	return []*journal.Story{lost, retried, cut, refused, recovered, waits, gone, wide}
+	stale := record("stale-one", "GET", supervisor.OutcomeNeverSent)
+	stale.Reason, stale.Fallback, stale.RetrySafe = "backend_refused", "stale", true
+	stale.Attempts[0].Stage, stale.Attempts[0].Fault = "taken", "backend_refused"
+	return []*journal.Story{lost, retried, cut, refused, recovered, waits, gone, wide, stale}
 }
 
 func TestJournalGolden(t *testing.T) {

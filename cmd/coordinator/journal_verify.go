@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"time"
 
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/journal"
@@ -20,11 +19,7 @@ type statsCommand struct {
 }
 
 func (c *statsCommand) Run(t *terminal) error {
-	f, err := c.filter(time.Now())
-	if err != nil {
-		return err
-	}
-	r, err := c.reader(t)
+	r, f, err := c.open(t, c.filter)
 	if err != nil {
 		return err
 	}

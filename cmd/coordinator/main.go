@@ -21,6 +21,7 @@ type grammar struct {
 	Check    checkCommand    `cmd:"" help:"Check the configuration and show what is in effect."`
 	Demo     demoCommand     `cmd:"" help:"Show it all: simulated legacy services, a coordinator, faults, load, a verdict."`
 	Status   statusCommand   `cmd:"" help:"Show how the supervisor and its bulkheads are."`
+	Top      topCommand      `cmd:"" help:"Watch the bulkheads on a terminal, and restart, drain or overrule them."`
 	Restart  restartCommand  `cmd:"" help:"Give a bulkhead new workers, one after the other, without losing a request."`
 	Drain    drainCommand    `cmd:"" help:"Let a bulkhead finish its work and take no more."`
 	Resume   resumeCommand   `cmd:"" help:"Let a bulkhead take work again."`

@@ -24,23 +24,15 @@ var moods = map[string]mood{
 
 // writeSupervisor writes the lines on top: who answers, and how many are well.
 func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
-	head := fmt.Sprintf("coordinator %s, %s%s, pid %d, on %s", status.Version, status.State, lasting(status.Since, now),
-		status.Pid, strings.Join(status.Listen, ", "))
-	for _, line := range wrap(printable(head), config.Width) {
+	for _, line := range wrap(headText(status, now), config.Width) {
 		s.put(line, moods[status.State])
 		s.WriteByte('\n')
 	}
-	counts, states := map[string]int{}, []string{}
-	for _, b := range status.Bulkheads {
-		if counts[b.State]++; counts[b.State] == 1 {
-			states = append(states, b.State)
-		}
-	}
+	states, counts := statesOf(status)
 	if len(states) == 0 {
 		s.WriteString("no bulkheads\n")
 		return
 	}
-	slices.SortStableFunc(states, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
 	fmt.Fprintf(s, "%d bulkheads: ", len(status.Bulkheads))
 	for i, state := range states {
 		if i > 0 {
@@ -49,8 +41,41 @@ func writeSupervisor(s *sheet, status supervisor.Status, now time.Time) {
 		s.put(fmt.Sprintf("%d %s", counts[state], printable(state)), moods[state])
 	}
 	s.WriteByte('\n')
+	writeJournalState(s, status.Journal)
 	if by := enforcement(status); by != "" {
 		fmt.Fprintf(s, "memory limits enforced by: %s\n", printable(string(by)))
+	}
+}
+
+// headText is who answers.
+func headText(status supervisor.Status, now time.Time) string {
+	return printable(fmt.Sprintf("coordinator %s, %s%s, pid %d, on %s", status.Version, status.State, lasting(status.Since, now),
+		status.Pid, strings.Join(status.Listen, ", ")))
+}
+
+// statesOf is the states that bulkheads are in, the most frequent first, and how
+// many are in each.
+func statesOf(status supervisor.Status) (states []string, counts map[string]int) {
+	counts = map[string]int{}
+	for _, b := range status.Bulkheads {
+		if counts[b.State]++; counts[b.State] == 1 {
+			states = append(states, b.State)
+		}
+	}
+	slices.SortStableFunc(states, func(a, b string) int { return cmp.Compare(counts[b], counts[a]) })
+	return states, counts
+}
+
+// writeJournalState says when requests are refused for want of a journal.
+func writeJournalState(s *sheet, j *supervisor.JournalStatus) {
+	if j == nil || j.Available {
+		return
+	}
+	text := fmt.Sprintf("journal unavailable (JOURNAL_SYNC=%s): what must be recorded before it is sent is refused, %s so far; see the log",
+		strings.Join(j.Unavailable, ", "), counted(int64(j.Refused), "request"))
+	for _, line := range wrap(printable(text), config.Width) {
+		s.put(line, alarm)
+		s.WriteByte('\n')
 	}
 }
 

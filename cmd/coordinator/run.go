@@ -71,8 +71,14 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 	defer stop()
 	fed, starve := context.WithCancel(ctx)
 	defer starve()
+	tracer, err := openTracer(conf.Telemetry, log)
+	if err != nil {
+		return err
+	}
+	defer closeTracer(tracer, log)
 	s, err := supervisor.New(supervisor.Options{
 		Config: conf, BuiltIn: builtIn, Version: version(), Log: log, LogDropped: sink.Dropped,
+		Stdout: t.stdout, Tracer: tracer,
 		Load: func() (supervisor.Config, error) {
 			found, err := config.Load(t.environ, c.EnvFile)
 			return found.Supervisor, err

@@ -71,6 +71,7 @@ func night() supervisor.Status {
 
 	return supervisor.Status{Version: "1.4.2", Pid: 4700, State: "ready", Since: ago(76*time.Hour + 30*time.Minute),
 		Listen:    []string{"127.0.0.1:8080", "unix:/run/coordinator/front.sock"},
+		Journal:   &supervisor.JournalStatus{Unavailable: []string{"process", "always"}, Refused: 1204},
 		Bulkheads: []supervisor.BulkheadStatus{well("catalog"), orders, idle, search, payments, pricing, chat, starting}}
 }
 

@@ -23,32 +23,44 @@ import (
 type Clients struct {
 	dir string
 
-	mu  sync.Mutex
-	day string
-	key [32]byte
+	mu          sync.Mutex
+	from, until time.Time // the day; zero: none yet
+	key         [32]byte
+	words       map[netip.Addr]string // of the day, so that a busy client is hashed once
 }
 
+// maxWords bounds the words that are remembered; all are forgotten then.
+const maxWords = 4 << 10
+
 // NewClients keeps its keys in dir, which exists.
-func NewClients(dir string) *Clients { return &Clients{dir: dir} }
+func NewClients(dir string) *Clients { return &Clients{dir: dir, words: make(map[netip.Addr]string)} }
 
 // Hash is the word for addr at now: 16 hexadecimal digits. When the key can
 // neither be read nor kept, one that is only in memory serves, and the error says
 // why; the word is good for this process then.
-func (c *Clients) Hash(addr netip.Addr, now time.Time) (string, error) {
-	var text [10]byte
-	today := now.UTC().AppendFormat(text[:0], time.DateOnly)
+func (c *Clients) Hash(addr netip.Addr, now time.Time) (word string, err error) {
+	addr = addr.Unmap().WithZone("")
 	c.mu.Lock()
-	var err error
-	if string(today) != c.day {
-		c.day = string(today)
-		c.key, err = c.keyOf(c.day)
+	defer c.mu.Unlock()
+	if now.Before(c.from) || !now.Before(c.until) {
+		day := now.UTC()
+		c.from = time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, time.UTC)
+		c.until = c.from.AddDate(0, 0, 1)
+		c.key, err = c.keyOf(c.from.Format(time.DateOnly))
+		clear(c.words)
 	}
-	key := c.key
-	c.mu.Unlock()
-	mac := hmac.New(sha256.New, key[:])
-	bytes := addr.Unmap().As16()
+	if word, known := c.words[addr]; known {
+		return word, err
+	}
+	mac := hmac.New(sha256.New, c.key[:])
+	bytes := addr.As16()
 	mac.Write(bytes[:])
-	return hex.EncodeToString(mac.Sum(nil)[:8]), err
+	word = hex.EncodeToString(mac.Sum(nil)[:8])
+	if len(c.words) == maxWords {
+		clear(c.words)
+	}
+	c.words[addr] = word
+	return word, err
 }
 
 const (

@@ -2,8 +2,6 @@ package journal
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -11,9 +9,12 @@ const (
 	aliveEvery   = 10 * time.Second // so a crash is known to that
 	firstBackoff = 100 * time.Millisecond
 	lastBackoff  = 5 * time.Second
+	// closeWithin is how long a close waits for an intent to be written with. A
+	// process that is killed meanwhile leaves sent_unknown of what was done.
+	closeWithin = 2 * time.Millisecond
 )
 
-// writer is what the journal's goroutine alone knows.
+// writer is what only he who has the pen may touch: who has set Journal.writing.
 type writer struct {
 	file    file // nil: the journal is unavailable
 	name    string
@@ -22,7 +23,6 @@ type writer struct {
 	opened  time.Time
 	wrote   time.Time // last
 	started bool      // the run has a segment
-	named   bool      // its name survives the machine
 
 	held    *batch // what could not be written, for the next segment; nil: nothing
 	backoff time.Duration
@@ -30,22 +30,75 @@ type writer struct {
 	endErr  error     // for Close
 }
 
-// serve is the goroutine.
+// serve is the goroutine: it writes what no caller does, and turns the segments.
 func (j *Journal) serve() {
 	defer close(j.ended)
-	timer := time.NewTimer(j.due())
+	defer j.flush.Stop()
+	timer := time.NewTimer(j.step())
 	defer timer.Stop()
 	for {
 		select {
 		case <-j.wake:
+		case <-j.flush.C:
+			j.mu.Lock()
+			j.flushing = false
+			j.mu.Unlock()
 		case <-timer.C:
 		case <-j.ending:
 			j.finish()
 			return
 		}
-		j.step()
-		timer.Reset(j.due())
+		timer.Reset(j.step())
 	}
+}
+
+// seize takes the pen, for the goroutine.
+func (j *Journal) seize() {
+	for {
+		j.mu.Lock()
+		free := !j.writing
+		j.writing, j.wanted = true, !free
+		j.mu.Unlock()
+		if free {
+			return
+		}
+		<-j.wake
+	}
+}
+
+// release gives the pen back. What has come meanwhile the goroutine writes. The
+// caller holds j.mu.
+func (j *Journal) release() {
+	j.writing = false
+	if j.wanted || j.filling.waited() {
+		j.rouse()
+	}
+}
+
+// lead writes b for its caller, who has the pen. It does so once more for those who
+// came meanwhile, which spares them a change of goroutines, and then leaves.
+func (j *Journal) lead(b *batch) {
+	j.commit(b)
+	now := time.Now()
+	j.mu.Lock()
+	if j.filling.waited() && !j.wanted && j.plain(now) {
+		b = j.swap(now)
+		j.mu.Unlock()
+		j.commit(b)
+		j.mu.Lock()
+	}
+	j.release()
+	j.mu.Unlock()
+}
+
+// plain reports that nothing is due but to write. The caller has the pen, or holds
+// j.mu while nobody has it.
+func (j *Journal) plain(now time.Time) bool { return j.w.file != nil && !j.full(now) }
+
+// full reports that it is time for the next segment.
+func (j *Journal) full(now time.Time) bool {
+	w := &j.w
+	return (w.size >= j.o.SegmentBytes || now.Sub(w.opened) >= j.o.SegmentAge) && !now.Before(w.retryAt)
 }
 
 // due is when something has to be done even if nobody asks.
@@ -68,16 +121,30 @@ func (j *Journal) begin() {
 	}
 }
 
-// step does all that is due.
-func (j *Journal) step() {
+// step does all that is due, and returns when something is again.
+func (j *Journal) step() time.Duration {
+	j.seize()
+	j.work()
+	due := j.due()
+	j.mu.Lock()
+	j.release()
+	j.mu.Unlock()
+	return due
+}
+
+func (j *Journal) work() {
 	w, now := &j.w, time.Now()
 	if w.file == nil {
-		if !now.Before(w.retryAt) {
+		if now.Before(w.retryAt) {
+			j.commit(j.take()) // is held, and who waits for it is told
+		} else {
 			j.comeBack()
 		}
 		return
 	}
-	j.rotate(now)
+	if j.full(now) {
+		j.rotate(now)
+	}
 	b := j.take()
 	if b.empty() && now.Sub(w.wrote) >= aliveEvery {
 		b.mark(&mark{Kind: KindAlive, Run: j.run, At: now})
@@ -85,13 +152,18 @@ func (j *Journal) step() {
 	j.commit(b)
 }
 
-// take is the batch of now. Whoever adds to the journal fills another.
+// take is the batch of now. Whoever adds to the journal fills another. The caller
+// has the pen.
 func (j *Journal) take() *batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.swap(time.Now())
+}
+
+// swap is take for a caller that holds j.mu.
+func (j *Journal) swap(now time.Time) *batch {
 	b := j.filling
-	now := time.Now()
-	for _, l := range []struct {
+	for _, l := range [...]struct {
 		kind string
 		loss *loss
 	}{{KindDropped, &j.dropped}, {KindUnavailable, &j.refused}} {
@@ -136,15 +208,9 @@ func (j *Journal) write(b *batch) error {
 	if _, err := w.file.Write(b.lines); err != nil {
 		return err
 	}
-	if b.sync {
+	if b.sync && j.o.Sync == Always {
 		if err := w.file.Sync(); err != nil {
 			return err
-		}
-		if !w.named { // it was begun before anybody asked
-			if err := j.disk.syncDir(j.dir); err != nil {
-				return err
-			}
-			w.named = true
 		}
 	}
 	w.size += int64(len(b.lines))
@@ -153,16 +219,10 @@ func (j *Journal) write(b *batch) error {
 	return nil
 }
 
-// syncs reports whether something of this run must survive the machine.
-func (j *Journal) syncs() bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.synced
-}
-
 // settle tells everybody that b is on disk.
 func (j *Journal) settle(b *batch) {
 	j.mu.Lock()
+	defer j.mu.Unlock()
 	for _, e := range b.begun {
 		if e.state == pending {
 			e.state = onDisk
@@ -170,20 +230,21 @@ func (j *Journal) settle(b *batch) {
 	}
 	for _, e := range b.ended {
 		j.open.remove(e)
+		e.intent.free()
+		e.intent = nil
 	}
 	if !b.empty() {
 		j.stats.Commits++
 		j.stats.Bytes += uint64(len(b.lines))
 		j.stats.Intents += uint64(len(b.begun))
 		j.stats.Closes += uint64(b.closes)
-		if b.sync {
+		if b.sync && j.o.Sync == Always {
 			j.stats.Syncs++
 		}
 	}
 	close(b.done)
 	j.committing = time.Time{}
 	j.spare = b.successor()
-	j.mu.Unlock()
 }
 
 // hold refuses the intents of b, and keeps its lines: there may be closes among
@@ -216,6 +277,7 @@ func (j *Journal) goDown(err error) {
 	first := j.down == nil
 	j.down, j.stats.Available = err, false
 	j.mu.Unlock()
+	j.rouse() // the goroutine knows of another time to come back
 	if first {
 		j.o.Notify(Event{Kind: EventUnavailable, Err: err})
 	}
@@ -248,126 +310,10 @@ func (j *Journal) abandon(err error) {
 	j.o.Notify(Event{Kind: EventAbandoned, Segment: j.w.name, Err: err})
 }
 
-// rotate goes over to the next segment when this one is large or old enough.
-// When there is none the old one goes on, up to twice its size.
-func (j *Journal) rotate(now time.Time) {
-	w := &j.w
-	if w.size < j.o.SegmentBytes && now.Sub(w.opened) < j.o.SegmentAge || now.Before(w.retryAt) {
-		return
-	}
-	old := w.file
-	if err := j.next(nil, true); err != nil {
-		w.retryAt = now.Add(lastBackoff)
-		if w.size >= 2*j.o.SegmentBytes {
-			j.abandon(err)
-			j.goDown(err)
-		}
-		return
-	}
-	if j.syncs() {
-		_ = old.Sync() // closes that no intent came after; without them: sent_unknown
-	}
-	_ = old.Close()
-}
-
-// next begins a segment: head, the intents that are still open, and b. It is there
-// as a whole or not at all. recovering: dead runs are closed in it too.
-func (j *Journal) next(b *batch, recovering bool) (err error) {
-	w, now := &j.w, time.Now()
-	existing, err := names(j.dir)
-	if err != nil {
-		return err
-	}
-	seq := w.seq + 1
-	if n := len(existing); n > 0 {
-		seq = max(seq, existing[n-1].seq+1)
-	}
-	name := segmentName(seq, now)
-	lines := j.firstLines(now, recovering)
-	if b != nil {
-		lines = append(lines, b.lines...)
-	}
-	f, err := j.disk.create(filepath.Join(j.dir, name))
-	if err != nil {
-		return err
-	}
-	synced := j.syncs()
-	if _, err = f.Write(lines); err == nil && synced {
-		if err = f.Sync(); err == nil {
-			err = j.disk.syncDir(j.dir)
-		}
-	}
-	if err != nil {
-		_ = f.Close()
-		_ = j.disk.remove(filepath.Join(j.dir, name)) // or each retry would leave one
-		return err
-	}
-	*w = writer{
-		file: f, name: name, seq: seq, size: int64(len(lines)), opened: now, wrote: now, started: true, named: synced,
-		held: w.held, backoff: firstBackoff,
-	}
-	j.trim()
-	return nil
-}
-
-// firstLines are the head of the next segment and what goes with it.
-func (j *Journal) firstLines(now time.Time, recovering bool) []byte {
-	head := mark{Kind: KindStart, Run: j.run, At: now, Pid: os.Getpid(), Boot: j.boot, Sync: string(j.o.Sync)}
-	if j.w.started {
-		head.Kind = KindContinue
-		head.After = &place{Segment: j.w.name, Bytes: j.w.size}
-	}
-	var recovered []byte
-	if recovering {
-		recovered, head.Settles = j.recoverDead(now)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	head.Scope = j.scope
-	var carried []byte
-	for e := j.open.first; e != nil; e = e.next {
-		if e.state == onDisk {
-			carried = append(carried, e.intent...)
-			head.Carried++
-		}
-	}
-	return append(append(appendMark(nil, &head), carried...), recovered...)
-}
-
-// trim removes the oldest segments, so that this one has room to grow within the
-// bound. Those that another process writes stay.
-func (j *Journal) trim() {
-	segments, err := names(j.dir)
-	if err != nil {
-		return // the next segment tries again
-	}
-	room, count := j.o.TotalBytes-j.o.SegmentBytes, len(segments)
-	for _, s := range segments {
-		room -= s.size
-	}
-	defer func() {
-		j.mu.Lock()
-		defer j.mu.Unlock()
-		j.stats.Segments, j.stats.Stored = count, j.o.TotalBytes-j.o.SegmentBytes-room
-	}()
-	for _, s := range segments {
-		if room >= 0 {
-			return
-		}
-		path := filepath.Join(j.dir, s.name)
-		if held, err := locked(path); s.name == j.w.name || held || err != nil {
-			continue
-		}
-		if err := j.disk.remove(path); err == nil {
-			room += s.size
-			count--
-			j.o.Notify(Event{Kind: EventTrimmed, Segment: s.name})
-		}
-	}
-}
-
-// finish writes the last batch and ends the run.
+// finish writes the last batch and ends the run. It keeps the pen: nobody writes
+// after it.
 func (j *Journal) finish() {
+	j.seize()
 	if j.w.file == nil {
 		j.comeBack()
 	}
@@ -376,7 +322,7 @@ func (j *Journal) finish() {
 	left := j.open.n - len(b.ended)
 	j.mu.Unlock()
 	b.mark(&mark{Kind: KindStop, Run: j.run, At: time.Now(), Open: left})
-	b.sync = j.syncs()
+	b.sync = true
 	j.commit(b)
 	if j.w.file == nil {
 		j.w.endErr = b.err

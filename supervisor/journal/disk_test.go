@@ -263,8 +263,8 @@ func TestRotationThatFailsIsPutOff(t *testing.T) {
 	_ = j.Close(ctx) // says so when it could not write the end
 }
 
-// A disk that hangs keeps nobody for longer than the journal's patience, and then
-// nobody at all.
+// A disk that hangs keeps the one who writes, and nobody else for longer than the
+// journal's patience, and then nobody at all.
 func TestDiskThatHangs(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -276,8 +276,15 @@ func TestDiskThatHangs(t *testing.T) {
 			}
 			return 0, nil
 		}}, dir, journal.Options{Patience: time.Second})
+		synctest.Wait()
 		hanging.Store(true)
 		begun := time.Now()
+		writer := make(chan error)
+		go func() {
+			_, err := j.Begin(context.Background(), order("writes"))
+			writer <- err
+		}()
+		synctest.Wait()
 		for _, want := range []time.Duration{time.Second, 2 * time.Second, 2 * time.Second} {
 			if _, err := j.Begin(context.Background(), order("hung")); !errors.Is(err, journal.ErrUnavailable) {
 				t.Error(err)
@@ -293,6 +300,9 @@ func TestDiskThatHangs(t *testing.T) {
 		}
 		hanging.Store(false)
 		close(hang)
+		if err := <-writer; err != nil {
+			t.Errorf("the one who wrote: %v", err)
+		}
 		mustClose(t, j)
 		for _, s := range find(t, dir, journal.Filter{RequestID: "hung"}) {
 			if s.Outcome != journal.OutcomeRefused {

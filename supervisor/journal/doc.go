@@ -25,11 +25,18 @@
 // reader merges them by entry; and a lock that is free is the proof that the
 // writer is gone.
 //
-// One goroutine does all writing. Callers add lines to a batch, and wait for its
-// commit when the line is an intent: one write(2), and with Always one
-// fdatasync(2), serves all that came while the one before was under way (group
-// commit). A disk that hangs keeps that goroutine, and callers only for
+// Of several goroutines one has the pen. With Process it is a caller of Begin that
+// finds nobody writing: it writes its own line, and with it all that waits, which
+// spares both a change of goroutines and a write for each close. Who comes meanwhile
+// waits for the next write, that of the same caller or of the journal's goroutine,
+// which also turns segments, comes back after a failure, and writes closes that no
+// intent takes along within 2 ms. With Always it does all writing: one write(2) and
+// one fdatasync(2) serve all that came while the one before was under way (group
+// commit). A disk that hangs keeps the one who writes, and all others only for
 // Options.Patience.
+//
+// A Journal has one Sync. Who needs both opens two in one folder: each has segments
+// of its own, as two processes have, and no fdatasync of the one holds up the other.
 //
 // # What a failed write means
 //

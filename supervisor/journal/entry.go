@@ -1,13 +1,15 @@
 package journal
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
 // Entry is a request whose intent is recorded. Close it once.
 type Entry struct {
 	j      *Journal
-	id     string
-	intent []byte // the line, to be carried into further segments
-	sync   bool   // it must survive the machine
+	number uint64
+	intent *scratch // the line, to be carried into further segments
 
 	// Guarded by j.mu.
 	state      entryState
@@ -22,14 +24,28 @@ const (
 	closing                   // its close is in a batch
 )
 
+// maxID is more than the longest id of an entry.
+const maxID = 40
+
+func (j *Journal) newEntry(r *Record) *Entry {
+	e := &Entry{j: j, number: j.number.Add(1), intent: scratches.Get().(*scratch)}
+	var id [maxID]byte
+	e.intent.b = appendRecord(e.intent.b[:0], KindIntent, j.appendID(id[:0], e.number), time.Now(), r)
+	return e
+}
+
 // ID is RUN.NUMBER.
-func (e *Entry) ID() string { return e.id }
+func (e *Entry) ID() string { return string(e.j.appendID(nil, e.number)) }
 
 // Close records how it ended: r is all that is known, what the intent said
-// included. It never waits. A close is not lost when the disk fails; it waits in
-// memory, while the process lives. A second Close panics.
+// included. It never waits: the line is written with the next intent, or a moment
+// later. A close is not lost when the disk fails; it waits in memory, while the
+// process lives. A second Close panics.
 func (e *Entry) Close(r *Record) {
-	line := appendRecord(make([]byte, 0, 640), KindClose, e.id, time.Now(), r)
+	var id [maxID]byte
+	line := scratches.Get().(*scratch)
+	defer line.free()
+	line.b = appendRecord(line.b[:0], KindClose, e.j.appendID(id[:0], e.number), time.Now(), r)
 	j := e.j
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -37,8 +53,20 @@ func (e *Entry) Close(r *Record) {
 		panic("journal: an entry closed twice")
 	}
 	e.state = closing
-	j.filling.close(line, e)
-	j.rouse()
+	j.filling.close(line.b, e)
+	j.idle()
+}
+
+// A scratch is memory for one line.
+type scratch struct{ b []byte }
+
+var scratches = sync.Pool{New: func() any { return &scratch{b: make([]byte, 0, 1<<10)} }}
+
+// free gives it back, unless a rare long line has made it large.
+func (s *scratch) free() {
+	if cap(s.b) <= 8<<10 {
+		scratches.Put(s)
+	}
 }
 
 // entryList is the entries whose close is not on disk.
@@ -71,7 +99,7 @@ func (l *entryList) remove(e *Entry) {
 // A batch is lines that are committed together.
 type batch struct {
 	lines []byte
-	sync  bool          // among them is what must survive the machine
+	sync  bool          // they must be confirmed by the disk, where that is asked for at all
 	done  chan struct{} // closed when they are on disk, or err says why not
 	err   error
 
@@ -82,9 +110,9 @@ type batch struct {
 func newBatch() *batch { return &batch{done: make(chan struct{})} }
 
 func (b *batch) intent(e *Entry) {
-	b.lines = append(b.lines, e.intent...)
+	b.lines = append(b.lines, e.intent.b...)
 	b.begun = append(b.begun, e)
-	b.sync = b.sync || e.sync
+	b.sync = true
 }
 
 func (b *batch) close(line []byte, e *Entry) {
@@ -96,6 +124,9 @@ func (b *batch) close(line []byte, e *Entry) {
 }
 
 func (b *batch) mark(m *mark) { b.lines = appendMark(b.lines, m) }
+
+// waited reports that somebody waits for it.
+func (b *batch) waited() bool { return len(b.begun) > 0 }
 
 func (b *batch) empty() bool { return len(b.lines) == 0 }
 

@@ -50,7 +50,7 @@ func OpenOn(d *TestDisk, dir string, o Options) (*Journal, error) {
 const MaxLine = maxLine
 
 func AppendRecord(kind, entry string, at time.Time, r *Record) []byte {
-	return appendRecord(nil, kind, entry, at, r)
+	return appendRecord(nil, kind, []byte(entry), at, r)
 }
 
 // NewScanner is a scanner as the reader uses it.
@@ -59,3 +59,8 @@ var NewScanner = func(visit func(int64, []byte) error, damaged func(offset, n in
 }
 
 var ScanAll = (*scanner).scan
+
+// Seal ends a line that a test has written by hand.
+func Seal(body string) []byte { return seal([]byte(body), 0) }
+
+const CloseWithin = closeWithin

@@ -27,13 +27,13 @@ const (
 
 // Options of a Journal. The zero value of each is its default.
 type Options struct {
-	Sync         Sync          // Process; a Record may ask for more
+	Sync         Sync          // Process
 	SegmentBytes int64         // 16 MiB: a larger segment is followed by the next
 	SegmentAge   time.Duration // 1 h: an older one too
 	TotalBytes   int64         // 1 GiB: the oldest segments go; at least two segments
 	MaxOpen      int           // 32,768 entries open at a time
 	BufferBytes  int           // 4 MiB of lines that wait for the disk
-	Patience     time.Duration // 1 s: how long Begin waits for the disk
+	Patience     time.Duration // 1 s: how long Begin waits for the one who writes
 
 	// Scope is what is recorded of each bulkhead (off, unsafe, failures, all), for
 	// the answer to a question about an id that is not here.
@@ -42,8 +42,8 @@ type Options struct {
 	// needs proof that no byte of it reached its backend, nor ever will; any
 	// other leaves it at sent_unknown. nil: there is none.
 	Prove func(*Record) string
-	// Notify is told what an operator should know. It is called from Open and
-	// from the journal's goroutine, and must not block. nil: nobody is.
+	// Notify is told what an operator should know. It is called by whoever writes,
+	// one at a time, and must not block. nil: nobody is.
 	Notify func(Event)
 	// Committed is told how long each write took, and its fdatasync where there was
 	// one. It is called as Notify is. nil: nobody is.
@@ -121,11 +121,15 @@ type Journal struct {
 	disk disk
 
 	number atomic.Uint64 // of the last entry
-	wake   chan struct{} // there is something to commit
+	wake   chan struct{} // there is something to do for the goroutine
+	flush  *time.Timer   // there are lines that nobody waits for
 	ending chan struct{} // closed by Close
 	ended  chan struct{} // closed when run has returned
 
 	mu         sync.Mutex
+	writing    bool // somebody has the pen: w is theirs alone
+	wanted     bool // and the goroutine waits for it
+	flushing   bool // flush is set
 	filling    *batch
 	spare      *batch // an empty one
 	open       entryList
@@ -135,10 +139,9 @@ type Journal struct {
 	dropped    loss      // records without an intent, since the last mark
 	refused    loss      // intents, since the last mark
 	closed     bool
-	synced     bool // an intent has asked for Always, or all do
 	stats      Stats
 
-	w writer // of the goroutine alone
+	w writer // of whoever has the pen
 }
 
 // loss is what could not be recorded.
@@ -162,12 +165,13 @@ type Stats struct {
 	Closes    uint64 // recorded, with and without an intent before
 	Commits   uint64 // writes
 	Syncs     uint64
-	Bytes     uint64 // written
-	Abandoned uint64 // segments
-	Refused   uint64 // intents
-	Dropped   uint64 // records without an intent
-	Segments  int    // in the folder, those of other processes too, when this run last began one
-	Stored    int64  // bytes of them
+	Bytes     uint64    // written
+	Abandoned uint64    // segments
+	Refused   uint64    // intents
+	Dropped   uint64    // records without an intent
+	Segments  int       // in the folder, those of other runs too, when this run last began one
+	Stored    int64     // bytes of them
+	Counted   time.Time // when that was
 }
 
 // Open begins a run in dir, which it makes with mode 0700 if need be, closes what
@@ -193,7 +197,7 @@ func open(dir string, o Options, d disk) (*Journal, error) {
 	j := &Journal{
 		dir: dir, run: hex.EncodeToString(id[:]), boot: bootID(), o: o, disk: d,
 		wake: make(chan struct{}, 1), ending: make(chan struct{}), ended: make(chan struct{}),
-		filling: newBatch(), spare: newBatch(), scope: o.Scope, synced: o.Sync == Always,
+		filling: newBatch(), spare: newBatch(), scope: o.Scope, flush: time.NewTimer(closeWithin), flushing: true,
 	}
 	j.stats.Available = true
 	j.w.backoff = firstBackoff
@@ -214,19 +218,28 @@ func (j *Journal) Stats() Stats {
 	return s
 }
 
-// Begin records an intent and returns when it is on disk as Options.Sync, or
-// r.Sync, says:
+// Begin records an intent and returns when it is on disk as Options.Sync says:
 // then the request may leave, and the Entry must be closed once. The error is
 // ErrUnavailable or context.Cause(ctx); the request must not leave then, the
 // journal records that by itself if it can, and there is no Entry.
 //
+// With Process a caller that finds nobody writing writes itself, for others too, so
+// it waits for as long as its write(2) takes; everybody else waits no longer than
+// Options.Patience.
+//
 // r is not kept; its Outcome, Reason and Status belong to closes.
 func (j *Journal) Begin(ctx context.Context, r *Record) (*Entry, error) {
-	e := &Entry{j: j, id: j.nextID(), sync: j.o.Sync == Always || r.Sync == Always}
-	e.intent = appendRecord(make([]byte, 0, 640), KindIntent, e.id, time.Now(), r)
-	b, err := j.addIntent(e)
+	e := j.newEntry(r)
+	b, mine, err := j.addIntent(e)
 	if err != nil {
 		return nil, err
+	}
+	if mine {
+		j.lead(b)
+		if b.err != nil {
+			return nil, j.withdraw(e, r, b.err, ReasonUnavailable)
+		}
+		return e, nil
 	}
 	patience := time.NewTimer(j.o.Patience)
 	defer patience.Stop()
@@ -241,22 +254,26 @@ func (j *Journal) Begin(ctx context.Context, r *Record) (*Entry, error) {
 	case <-ctx.Done():
 		err, reason = context.Cause(ctx), ReasonClientGone
 	}
+	return nil, j.withdraw(e, r, err, reason)
+}
+
+// withdraw records that what e announced has not left. It returns why.
+func (j *Journal) withdraw(e *Entry, r *Record, why error, reason string) error {
 	withdrawn := *r
 	withdrawn.Attempts = nil
 	withdrawn.Outcome, withdrawn.Reason, withdrawn.RetrySafe = OutcomeRefused, reason, true
 	e.Close(&withdrawn)
-	return nil, err
+	return why
 }
 
-func (j *Journal) nextID() string {
-	id := make([]byte, 0, 32)
-	id = append(append(id, j.run...), '.')
-	return string(strconv.AppendUint(id, j.number.Add(1), 10))
+func (j *Journal) appendID(b []byte, number uint64) []byte {
+	return strconv.AppendUint(append(append(b, j.run...), '.'), number, 10)
 }
 
-// addIntent puts e into the batch, or refuses at once what could only wait in
-// vain.
-func (j *Journal) addIntent(e *Entry) (*batch, error) {
+// addIntent puts e into the batch that it returns, or refuses at once what could
+// only wait in vain. mine: the caller has the pen, and has taken the batch with it.
+func (j *Journal) addIntent(e *Entry) (b *batch, mine bool, err error) {
+	now := time.Now()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var why string
@@ -265,22 +282,31 @@ func (j *Journal) addIntent(e *Entry) (*batch, error) {
 		why = "it is closed"
 	case j.down != nil:
 		why = "it cannot be written"
-	case !j.committing.IsZero() && time.Since(j.committing) > j.o.Patience:
+	case !j.committing.IsZero() && now.Sub(j.committing) > j.o.Patience:
 		why = "the disk does not answer"
-	case len(j.filling.lines)+len(e.intent) > j.o.BufferBytes:
+	case len(j.filling.lines)+len(e.intent.b) > j.o.BufferBytes:
 		why = "the disk does not keep up"
 	case j.open.n >= j.o.MaxOpen:
 		why = "too many entries are open"
-	default:
-		j.synced = j.synced || e.sync
-		j.filling.intent(e)
-		j.open.push(e)
-		j.rouse()
-		return j.filling, nil
 	}
-	j.refused.add()
-	j.stats.Refused++
-	return nil, fmt.Errorf("%w: %s", ErrUnavailable, why)
+	if why != "" {
+		j.refused.add()
+		j.stats.Refused++
+		return nil, false, fmt.Errorf("%w: %s", ErrUnavailable, why)
+	}
+	j.filling.intent(e)
+	j.open.push(e)
+	b = j.filling
+	switch {
+	case j.writing: // by somebody who looks again afterwards
+	case j.o.Sync == Process && j.plain(now):
+		j.writing = true
+		j.swap(now)
+		return b, true, nil
+	default:
+		j.rouse()
+	}
+	return b, false, nil
 }
 
 // rouse has the goroutine look at the batch. It never blocks.
@@ -291,20 +317,32 @@ func (j *Journal) rouse() {
 	}
 }
 
+// idle has what nobody waits for written within closeWithin, if no intent takes it
+// along before. The caller holds j.mu.
+func (j *Journal) idle() {
+	if !j.flushing {
+		j.flushing = true
+		j.flush.Reset(closeWithin)
+	}
+}
+
 // Write records the close of a request that had no intent, as of safe methods. It
 // never waits: when the disk does not keep up, the record is dropped, which is
 // counted, and noted in the journal.
 func (j *Journal) Write(r *Record) {
-	line := appendRecord(make([]byte, 0, 640), KindClose, j.nextID(), time.Now(), r)
+	var id [maxID]byte
+	line := scratches.Get().(*scratch)
+	defer line.free()
+	line.b = appendRecord(line.b[:0], KindClose, j.appendID(id[:0], j.number.Add(1)), time.Now(), r)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || j.down != nil || len(j.filling.lines)+len(line) > j.o.BufferBytes {
+	if j.closed || j.down != nil || len(j.filling.lines)+len(line.b) > j.o.BufferBytes {
 		j.dropped.add()
 		j.stats.Dropped++
 		return
 	}
-	j.filling.close(line, nil)
-	j.rouse()
+	j.filling.close(line.b, nil)
+	j.idle()
 }
 
 // SetScope notes that from now on something else is recorded.

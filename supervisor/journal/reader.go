@@ -11,8 +11,8 @@ import (
 // Reader reads the journal in a folder, beside those who write it. It holds no
 // state, is safe for concurrent use, and takes memory for one line and for what is
 // open at a time. Segments are read in the order of their numbers, so records of
-// two processes that wrote at the same time, during an upgrade, are not in the
-// order of time.
+// two runs that wrote at the same time, of either Sync or during an upgrade, are not
+// in the order of time.
 type Reader struct{ dir string }
 
 // NewReader reads dir, which need not exist yet: an empty journal.

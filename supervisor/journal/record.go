@@ -83,10 +83,6 @@ type Record struct {
 	Body              string            `json:"body,omitempty"`               // where the body is kept, if it is
 
 	By string `json:"by,omitempty"` // "": the caller; ByRecovery
-
-	// Sync is what an intent must survive, where that is more than Options.Sync. It
-	// is not recorded.
-	Sync Sync `json:"-"`
 }
 
 // Attempt is one worker's part in a request.

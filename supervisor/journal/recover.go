@@ -26,7 +26,7 @@ func (j *Journal) recoverDead(now time.Time) (lines []byte, runs []string) {
 			continue
 		}
 		for _, r := range open {
-			lines = appendRecord(lines, KindClose, r.Entry, now, j.verdict(r))
+			lines = appendRecord(lines, KindClose, []byte(r.Entry), now, j.verdict(r))
 		}
 		closed += len(open)
 		if runs = append(runs, run[0].run); len(runs) == maxSettledRuns {

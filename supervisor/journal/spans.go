@@ -202,19 +202,32 @@ func (c *chronicle) spans(segments []*segment) (*Spans, error) {
 	}
 	slices.SortStableFunc(c.out.Up, func(a, b Up) int { return a.From.Compare(b.From) })
 	var last *Up // of those so far, the one that ran longest
+	since := 0   // the first run after the time before, in which none ran
 	for i := range c.out.Up {
 		up := &c.out.Up[i]
 		if last != nil && last.End != "running" && up.From.After(last.To) {
 			c.out.Down = append(c.out.Down, Down{From: last.To, To: up.From})
-			if last.End == "died" && last.Sync == Process && last.boot != "" && up.boot != last.boot {
-				c.gap(Gap{From: last.From, To: up.From, Why: "machine_died"})
-			}
+			c.machineDied(c.out.Up[since:i], up)
+			since = i
 		}
 		if last == nil || up.End == "running" || up.To.After(last.To) && last.End != "running" {
 			last = up
 		}
 	}
 	return &c.out, nil
+}
+
+// machineDied notes what may be lost of runs that ended before up was the first
+// again, on a machine that has begun anew meanwhile. The machine outlived those
+// that another of them followed.
+func (c *chronicle) machineDied(before []Up, up *Up) {
+	for i := range before {
+		dead := &before[i]
+		followed := slices.ContainsFunc(before, func(u Up) bool { return u.From.After(dead.To) })
+		if !followed && dead.End == "died" && dead.Sync == Process && dead.boot != "" && up.boot != dead.boot {
+			c.gap(Gap{From: dead.From, To: up.From, Why: "machine_died"})
+		}
+	}
 }
 
 // atOf reads when a whole line was recorded.

@@ -36,8 +36,10 @@ func FuzzAnswer(f *testing.F) {
 				}
 			}
 		}
-		if ok && strings.Contains(vary, "*") {
-			t.Fatalf("Vary %q is kept", vary)
+		for member := range strings.SplitSeq(vary, ",") {
+			if ok && strings.Trim(member, " \t") == "*" { // "*S" is a field's name
+				t.Fatalf("Vary %q is kept", vary)
+			}
 		}
 		if !strings.Contains(strings.ToLower(cookie), "sid") && !strings.Contains(cookie, "%") {
 			if _, crossed := s.Find(get("/", "Cookie: sid=1"), start); crossed {

@@ -54,6 +54,7 @@ func (s *scope) checkGlobal(g *global) {
 	}
 	s.checkFrontLimits(g)
 	s.checkJournalSize(g)
+	s.checkAccessLog(g)
 }
 
 // checkFrontLimits refuses what would shut out ordinary clients, and what would

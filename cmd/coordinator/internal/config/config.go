@@ -78,6 +78,10 @@ func (c *Config) load(l *loader) {
 		_ = c.LogLevel.UnmarshalText([]byte(g.LogLevel)) // one of four words that slog knows
 	}
 	c.Sections = append(c.Sections, s.section())
+	if t := l.telemetry(); len(t.fields) > 0 {
+		c.Supervisor.Telemetry = t.fromFile()
+		c.Sections = append(c.Sections, t.section())
+	}
 
 	for _, name := range g.Bulkheads {
 		s := l.scope(name)
@@ -113,6 +117,7 @@ func (s *scope) supervisor(g *global) supervisor.Config {
 		Journal: supervisor.JournalConfig{
 			SegmentBytes: int64(g.JournalSegment), SegmentAge: time.Duration(g.JournalSegmentAge), TotalBytes: int64(g.JournalTotal),
 		},
+		Access: supervisor.AccessConfig{Sampling: g.AccessLog, File: absolute(g.AccessLogFile)},
 		FrontLimits: supervisor.FrontLimits{
 			HeaderTimeout:    time.Duration(g.HeaderTimeout),
 			KeepAliveTimeout: time.Duration(g.KeepAliveTimeout),

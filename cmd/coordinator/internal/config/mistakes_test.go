@@ -51,6 +51,10 @@ func TestMistakes(t *testing.T) {
 		{"COORDINATOR_MAX_FIELDS", "9", nil, `want a whole number from 10 to 1000`},
 		{"COORDINATOR_MAX_FIELD_BYTES", "512", nil, `want 1KiB to 256KiB`},
 		{"COORDINATOR_MAX_TARGET_BYTES", "65KiB", nil, `want 256 bytes to 64KiB`},
+		{"COORDINATOR_JOURNAL_SEGMENT", "512KiB", nil, `="512KiB": want 1MiB to 1GiB`},
+		{"COORDINATOR_JOURNAL_SEGMENT", "16", nil, `want 1MiB to 1GiB`},
+		{"COORDINATOR_JOURNAL_SEGMENT_AGE", "30s", nil, `want a duration from 1m to 168h`},
+		{"COORDINATOR_JOURNAL_TOTAL", "20MiB", nil, `has no room for two of COORDINATOR_JOURNAL_SEGMENT=16MiB`},
 		{"COORDINATOR_LOG_LEVEL", "loud", nil, `="loud": want one of debug, info, warn, error`},
 		{"COORDINATOR_LOG_FORMAT", "xml", nil, `want one of json, text`},
 		{o + "LIMIT", "0", nil, `="0": want a whole number from 1`},
@@ -67,6 +71,13 @@ func TestMistakes(t *testing.T) {
 		{o + "BREAKER_SLOW_RATIO", "NaN", nil, `want a ratio`},
 		{o + "BREAKER_STATUS", "500,404", nil, `"404" cannot be a failure`},
 		{o + "BREAKER_MODE", "off", nil, `want one of auto, open, closed, observe`},
+		{o + "JOURNAL", "on", nil, `="on": want one of off, unsafe, all, failures`},
+		{o + "JOURNAL_SYNC", "never", nil, `want one of process, always`},
+		{o + "JOURNAL_QUERY", "yes", nil, `want one of off, on`},
+		{o + "JOURNAL_HEADERS", "User Agent", nil, `is no name of a header field`},
+		{o + "JOURNAL_HEADERS", "User-Agent,authorization", nil, `the field Authorization holds a secret and is never recorded`},
+		{o + "JOURNAL_HEADERS", "A,B,C,D,E,F,G,H,I,J,K,L,M,N,O,P,Q", nil, `17 header fields; at most 16`},
+		{o + "JOURNAL_TOTAL", "1GiB", nil, `COORDINATOR_JOURNAL_TOTAL`},
 		{o + "RESTART_BUDGET", "5", nil, `want FAULTS/DURATION`},
 		{o + "RESTART_BUDGET", "0/60s", nil, `both above 0`},
 		{o + "MEMORY", "1MB", nil, `leaves a worker no room to work; want off or at least 32MiB`},
@@ -261,6 +272,26 @@ func TestWarnings(t *testing.T) {
 		c := load(t, map[string]string{test.variable: test.value})
 		if len(c.Warnings) != 1 || c.Warnings[0].Variable != test.variable || !strings.Contains(c.Warnings[0].Message, test.want) {
 			t.Errorf("%s=%s: warnings %v, want one with %q", test.variable, test.value, c.Warnings, test.want)
+		}
+	}
+}
+
+// Settings of a journal that is not kept, or that waits for nothing, are none.
+func TestJournalWarnings(t *testing.T) {
+	const o = "BULKHEAD_ORDERS_"
+	for _, test := range []struct{ scope, variable, value, want string }{
+		{"off", "JOURNAL_SYNC", "always", "has no effect: BULKHEAD_ORDERS_JOURNAL is off"},
+		{"off", "JOURNAL_HEADERS", "User-Agent", "has no effect: BULKHEAD_ORDERS_JOURNAL is off"},
+		{"off", "JOURNAL_QUERY", "on", "has no effect: BULKHEAD_ORDERS_JOURNAL is off"},
+		{"failures", "JOURNAL_SYNC", "always", "nothing is recorded before it is sent"},
+		{"unsafe", "JOURNAL_SYNC", "always", ""},
+	} {
+		c := load(t, map[string]string{o + "JOURNAL": test.scope, o + test.variable: test.value})
+		if test.want == "" && len(c.Warnings) == 0 {
+			continue
+		}
+		if len(c.Warnings) != 1 || c.Warnings[0].Variable != o+test.variable || !strings.Contains(c.Warnings[0].Message, test.want) {
+			t.Errorf("%s, %s=%s: warnings %v, want one with %q", test.scope, test.variable, test.value, c.Warnings, test.want)
 		}
 	}
 }

@@ -25,6 +25,10 @@ func (l *loader) checkNames() {
 		if l.known[name] || isGlobalName(name) {
 			continue
 		}
+		if strings.HasPrefix(name, otelPrefix) {
+			l.checkTelemetryName(name, in)
+			continue
+		}
 		if in.origin.File == "" && injected.MatchString(name) {
 			l.warnings = append(l.warnings, Problem{Variable: name, From: in.origin.String(),
 				Message: "ignored: looks like what Kubernetes sets for a Service"})
@@ -44,7 +48,7 @@ func (l *loader) checkNames() {
 	for _, stray := range l.vars.strays {
 		l.warnings = append(l.warnings, Problem{Variable: stray.name,
 			From:    Origin{File: l.vars.file, Line: stray.line}.String(),
-			Message: "ignored: the coordinator reads COORDINATOR_* and BULKHEAD_* only" + DidYouMean(l.nearestName(stray.name))})
+			Message: "ignored: the coordinator reads COORDINATOR_*, BULKHEAD_* and OTEL_* only" + DidYouMean(l.nearestName(stray.name))})
 	}
 }
 

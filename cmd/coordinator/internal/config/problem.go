@@ -70,7 +70,7 @@ func (e Errors) byLine() {
 const masked = "***"
 
 // shown is value as it may be printed for the variable of that key (its name
-// without COORDINATOR_ or BULKHEAD_X_).
+// without COORDINATOR_, BULKHEAD_X_ or OTEL_).
 func shown(key, value string) string {
 	if value == "" {
 		return ""
@@ -81,7 +81,8 @@ func shown(key, value string) string {
 		return masked
 	case isEnv && !strings.ContainsRune("/.", rune(value[0])):
 		return masked // not a path: perhaps the secret itself, put into the wrong variable
-	case strings.HasSuffix(key, "_TOKEN"), strings.HasSuffix(key, "_SECRET"), strings.HasSuffix(key, "_PASSWORD"):
+	case strings.HasPrefix(key, "EXPORTER_OTLP_") && strings.HasSuffix(key, "_HEADERS"), // they hold credentials
+		strings.HasSuffix(key, "_TOKEN"), strings.HasSuffix(key, "_SECRET"), strings.HasSuffix(key, "_PASSWORD"):
 		return masked
 	}
 	return withoutUserinfo(value)

@@ -53,15 +53,15 @@ type setting struct {
 
 // A source is the environment laid over a file.
 type source struct {
-	set     map[string]setting // COORDINATOR_* and BULKHEAD_* of both
+	set     map[string]setting // COORDINATOR_*, BULKHEAD_* and OTEL_* of both
 	environ map[string]string  // the environment alone: $HOME and its like
 	file    string             // path; empty: none
 	strays  []assignment       // of the file, with other names
 }
 
-// ours reports whether a variable is the coordinator's.
-func ours(name string) bool {
-	return strings.HasPrefix(name, globalPrefix) || strings.HasPrefix(name, eachPrefix)
+// read reports whether a variable is one that the coordinator reads, or would.
+func read(name string) bool {
+	return strings.HasPrefix(name, globalPrefix) || strings.HasPrefix(name, eachPrefix) || strings.HasPrefix(name, otelPrefix)
 }
 
 // gather reads both. Of a name that the environment holds twice the first
@@ -73,7 +73,7 @@ func gather(environ []string, envFile string) (source, Errors) {
 		var found []assignment
 		found, problems = readEnvFile(envFile)
 		for _, a := range found {
-			if ours(a.name) {
+			if read(a.name) {
 				s.set[a.name] = setting{a.value, Origin{File: envFile, Line: a.line}}
 			} else {
 				s.strays = append(s.strays, a)
@@ -86,7 +86,7 @@ func gather(environ []string, envFile string) (source, Errors) {
 			continue
 		}
 		s.environ[name] = value
-		if ours(name) {
+		if read(name) {
 			s.set[name] = setting{value, Origin{Env: name, Over: s.set[name].origin.Line}}
 		}
 	}

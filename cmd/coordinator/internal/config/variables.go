@@ -1,6 +1,10 @@
 package config
 
-import "reflect"
+import (
+	"reflect"
+
+	"commerce.example/coordinator/supervisor/accesslog"
+)
 
 // A variable is one field: `env` is its name after the prefix, `envDefault` its
 // default, `oneof` the accepted words, `doc` its line of help, `unset` what the
@@ -10,6 +14,7 @@ import "reflect"
 const (
 	globalPrefix = "COORDINATOR_"
 	eachPrefix   = "BULKHEAD_"
+	otelPrefix   = "OTEL_" // see telemetry.go
 	envPrefix    = "ENV_"
 	fileSuffix   = "_FILE"
 )
@@ -41,6 +46,9 @@ type global struct {
 	JournalSegment    size `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
 	JournalSegmentAge span `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
 	JournalTotal      size `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
+
+	AccessLog     accesslog.Sampling `env:"ACCESS_LOG" envDefault:"off" doc:"requests that get a line of JSON: off, failures, sample:N (failures, and one in N of the others), all"`
+	AccessLogFile string             `env:"ACCESS_LOG_FILE" unset:"standard output" doc:"file that the lines are appended to; opened anew on reload and SIGHUP"`
 
 	LogLevel  string `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"least level that is logged"`
 	LogFormat string `env:"LOG_FORMAT" envDefault:"json" oneof:"json,text" doc:"form of the log"`

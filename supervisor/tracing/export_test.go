@@ -1,0 +1,4 @@
+package tracing
+
+// MaxState is maxState.
+const MaxState = maxState
