@@ -249,8 +249,12 @@ var limitStates = map[string]string{
 	"learning": "learns what the backend takes", "following": "follows the backend", "backed_off": "backed off after timeouts",
 }
 
+// limitText is empty for a limit that is fixed.
 func limitText(b supervisor.BulkheadStatus, now time.Time) string {
 	a := b.Adaptive
+	if a == nil {
+		return ""
+	}
 	text := fmt.Sprintf("%d, between %d and %d", b.Limit, a.Least, a.Most)
 	if b.LimitMode == "advise" {
 		text = fmt.Sprintf("%d; auto:%d-%d would choose %d", b.Limit, a.Least, a.Most, a.Advised)
