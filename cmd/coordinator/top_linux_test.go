@@ -83,7 +83,7 @@ func TestE2ETop(t *testing.T) {
 	sc.types("j")
 	sc.sees(5*time.Second, "> catalog")
 	sc.types("ry")
-	sc.sees(30*time.Second, "restart catalog:", "new")
+	sc.sees(30*time.Second, "restart catalog:", "replaced 2 workers")
 
 	sc.resize(100, 12)
 	sc.sees(5*time.Second, "> catalog")

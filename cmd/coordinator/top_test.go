@@ -60,6 +60,7 @@ func TestTopShowsOnlyWhatIsKnown(t *testing.T) {
 // The line on top is in the mood of the worst, and a journal that refuses is that.
 func TestTopSummary(t *testing.T) {
 	s := night()
+	s.Journal = nil
 	if got := topSummary(s); got.Text != "8 bulkheads: 6 ready, 1 degraded, 1 starting" || got.Mood != top.Mood(watch) {
 		t.Errorf("%+q", got)
 	}
