@@ -49,7 +49,7 @@ func (c *call) ruled() bool {
 		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: OutcomeRefused, RetryAfter: c.bulkhead.stats.meanHeld()})
 	case idempotency.Known:
 		c.keyed.known = Outcome(ruling.Outcome)
-		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: c.keyed.known, Detail: knownDetail(c.keyed.known), RetryAfter: -1})
+		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: c.keyed.known, Detail: knownDetail(c.keyed.known), Final: true})
 	case idempotency.Mismatch:
 		c.refuse(ReasonIdempotencyMismatch)
 	case idempotency.Malformed:

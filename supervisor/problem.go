@@ -31,7 +31,8 @@ type Problem struct {
 	Outcome    Outcome
 	Status     int           // 0: the reason's
 	Detail     string        // what this occurrence adds for people; empty: the reason's sentence
-	RetryAfter time.Duration // estimate, for reasons where waiting helps; up to a second: one second; below 0: this time it does not
+	RetryAfter time.Duration // estimate, for reasons where waiting helps; up to a second: one second
+	Final      bool          // waiting does not help this time, although it does for the reason
 
 	RequestID string // empty: left out, as the next three are
 	Bulkhead  string
@@ -71,7 +72,7 @@ func (p *Problem) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Cache-Control"] = problemCacheControl
 	h["X-Content-Type-Options"] = problemNoSniff
 	h["Proxy-Status"] = proxyStatus(p.Reason, p.Outcome)
-	if facts.waiting && p.RetryAfter >= 0 {
+	if facts.waiting && !p.Final {
 		values[1] = strconv.Itoa(retryAfter(p.RetryAfter, rand.Float64()))
 		h["Retry-After"] = values[1:2:2]
 	}

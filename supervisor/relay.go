@@ -115,6 +115,8 @@ func (c *call) lost(err error) error {
 		return c.cause
 	case c.tooSlow:
 		return &exchange.Error{Fault: exchange.ClientTimeout, Err: err}
+	case c.r.Context().Err() != nil:
+		err = nil // it had left: that the write ended by its deadline is letGo
 	}
 	return &exchange.Error{Fault: exchange.ClientGone, Err: err}
 }

@@ -62,7 +62,7 @@ func (l *watchlist) tick(now time.Time, rate int64) (slow []flight) {
 		if c.slow(now) {
 			slow = append(slow, c.flight(now))
 		}
-		c.look(now, since, rate)
+		c.look(now, min(since, now.Sub(c.begun)), rate)
 	}
 	return slow
 }
