@@ -58,20 +58,30 @@ func TestStopped(t *testing.T) {
 func TestConcurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inForce atomic.Int64
+		inForce.Store(2)
+		slots := make(chan struct{}, 6) // as a bulkhead has: more than the limit do not begin
+		slots <- struct{}{}
+		slots <- struct{}{}
 		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 2, Most: 6}, func(limit int) {
-			if limit < 2 || limit > 6 {
-				t.Errorf("limit %d", limit)
+			before := int(inForce.Swap(int64(limit)))
+			if limit <= before || limit > 6 { // nothing here makes it shrink
+				t.Errorf("limit %d after %d", limit, before)
+				return
 			}
-			inForce.Store(int64(limit))
+			for range limit - before {
+				slots <- struct{}{}
+			}
 		})
 		var all sync.WaitGroup
 		for i := range 8 {
 			all.Go(func() {
-				for n := range 6000 {
+				for n := range 3000 {
+					<-slots
 					c := l.Begin(time.Now())
 					time.Sleep(10 * time.Millisecond)
 					_ = l.Stats(time.Now())
 					c.End(time.Now(), [...]adaptive.Result{adaptive.Served, adaptive.Ignored, adaptive.Served}[(n+i)%3])
+					slots <- struct{}{}
 				}
 			})
 		}
