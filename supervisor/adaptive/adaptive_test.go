@@ -14,6 +14,9 @@ var auto = adaptive.Settings{Mode: adaptive.Auto, Least: 8, Most: 64}
 
 // in runs a test where time passes as fast as it can.
 func in(t *testing.T, s adaptive.Settings, b backend, rate float64, test func(t *testing.T, w *world)) {
+	if testing.Short() {
+		t.Skip("a simulation, of one goroutine: minutes under the race detector, which finds nothing in it")
+	}
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) { test(t, newWorld(t, s, b, rate)) })
 }
