@@ -44,7 +44,7 @@ func roomOf(b supervisor.BulkheadConfig) sizing.Room {
 		UpgradeLimit: b.UpgradeLimit, WorkerMemory: uint64(max(b.Worker.Memory, 0)), SlowRatio: b.Breaker.SlowRatio,
 		Breaker: sizing.BreakerSetting{
 			Window: b.Breaker.Window, MinCalls: b.Breaker.MinCalls, FailureRatio: b.Breaker.FailureRatio, OpenFor: b.Breaker.OpenFor,
-			SlowCall: b.Breaker.SlowCall, Timeout: b.Timeout, Limit: b.Limit,
+			SlowCall: b.Breaker.SlowCall, Timeout: b.Timeout, Limit: cmp.Or(b.Adaptive.Least, b.Limit),
 		},
 	}
 }
@@ -58,14 +58,4 @@ func thisMachine() sizing.House {
 	}
 	limit := uint64(files.Cur)
 	return sizing.House{Descriptors: limit, WorkerFiles: limit, Memory: machineMemory()}
-}
-
-// leastOf is the least of what is known: of figures above 0.
-func leastOf(figures ...uint64) (least uint64) {
-	for _, f := range figures {
-		if f > 0 {
-			least = min(cmp.Or(least, f), f)
-		}
-	}
-	return least
 }

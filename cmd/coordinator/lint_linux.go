@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"bytes"
 	"os"
 	"path"
@@ -43,4 +44,14 @@ func groupMemory(root, group, file string) (least uint64) {
 			return least
 		}
 	}
+}
+
+// leastOf is the least of what is known: of figures above 0.
+func leastOf(figures ...uint64) (least uint64) {
+	for _, f := range figures {
+		if f > 0 {
+			least = min(cmp.Or(least, f), f)
+		}
+	}
+	return least
 }
