@@ -89,7 +89,7 @@ type Admin struct {
 // through a tunnel, so its pages are told apart here too.
 func (a *Admin) OverSocket() http.Handler {
 	free := func(change http.Handler) http.Handler { return change }
-	return ownHost(dotless, sameOrigin(a.mux(console.AccessFree, free)))
+	return ownHost(namesOf(""), sameOrigin(a.mux(console.AccessFree, free)))
 }
 
 // OverTCP is the API for everybody who can reach the address: they may read, and

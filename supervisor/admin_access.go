@@ -105,12 +105,10 @@ func ownHost(ours func(name string) bool, next http.Handler) http.Handler {
 	})
 }
 
-// namesOf are localhost and the host of an address that is listened on.
+// namesOf are localhost and the host of an address that is listened on; empty: a
+// unix socket, which has none. A name without a dot is no better there: whoever
+// answers for it in a local network can have a page of that name.
 func namesOf(listen string) func(name string) bool {
 	own := hostName(listen)
 	return func(name string) bool { return asciiEqualFold(name, "localhost") || asciiEqualFold(name, own) }
 }
-
-// dotless are the names that programs make up for a unix socket. No page on the web
-// has such a name.
-func dotless(name string) bool { return !strings.Contains(name, ".") }

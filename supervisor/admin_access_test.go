@@ -90,8 +90,11 @@ func TestAdminWithoutTokenChangesNothingOverTCP(t *testing.T) {
 func TestAdminSocketAccess(t *testing.T) {
 	o := &operator{}
 	c := overSocket(t, admin(o))
-	if answer, body := ask(t, c, "POST", "/v1/reload", "", "Host", "anything"); answer.StatusCode != 200 {
+	if answer, body := ask(t, c, "POST", "/v1/reload", "", "Host", "localhost"); answer.StatusCode != 200 {
 		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+	if answer, _ := ask(t, c, "POST", "/v1/reload", "", "Host", "wiki", "Origin", "http://wiki"); answer.StatusCode != 421 {
+		t.Errorf("a page whose name a neighbour answers for: %d", answer.StatusCode)
 	}
 	if answer, _ := ask(t, c, "POST", "/v1/reload", "", "Origin", "http://evil.example"); answer.StatusCode != 403 {
 		t.Errorf("foreign page: %d", answer.StatusCode)

@@ -44,6 +44,13 @@ const actions = {
 	},
 };
 
+// What stays of an action that is given up while it is under way.
+const givenUp = {
+	drain: "it takes no new requests until it is resumed",
+	restart: "the workers replaced by then stay",
+	drill: "the fault ends",
+};
+
 // act asks, and does it if the answer is yes. The dialog gives the focus back itself.
 export function act(action, name) {
 	const dialog = document.getElementById("dialog"), what = actions[action], shown = known.bulkheads.get(name)?.shown;
@@ -70,16 +77,24 @@ export function act(action, name) {
 		say(result, "Nothing can be changed here: COORDINATOR_ADMIN_TOKEN is not set. The commands and the unix socket need no token.");
 		go.disabled = true;
 	}
+	let underWay = false;
 	cancel.addEventListener("click", () => dialog.close());
-	dialog.addEventListener("close", () => aborted.abort(), {once: true});
+	dialog.addEventListener("close", () => {
+		aborted.abort();
+		if (underWay) say(document.getElementById("said"), `No longer waiting for ${action} of ${name}: ${givenUp[action] ?? "it stops where it is"}.`);
+	}, {once: true});
 	form.addEventListener("submit", async e => {
 		e.preventDefault();
 		if (go.disabled) return;
 		go.disabled = true;
 		say(result, action === "drill" ? "The drill runs. It takes some seconds longer than the fault." : "It is being done.");
+		underWay = true;
+		say(cancel, action === "drain" ? "Stop waiting" : "Give up");
 		const report = await send(`../v1/bulkheads/${encodeURIComponent(name)}/${action}`,
 			what.body?.(choice.value, seconds.valueAsNumber), what.wait(seconds.valueAsNumber), ask.hidden ? token : field.value, aborted.signal);
 		if (aborted.signal.aborted) return;
+		underWay = false;
+		say(cancel, "Cancel");
 		say(result, report.text);
 		details.replaceChildren(...report.details.map(d => el("li", {}, d)));
 		if (report.done) {

@@ -89,4 +89,4 @@ setInterval(showLink, 10_000);
 window.addEventListener("hashchange", route);
 route();
 showLink();
-connect();
+if (!document.hidden) connect(); // a tab opened aside does so when it is looked at

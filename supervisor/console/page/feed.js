@@ -1,7 +1,7 @@
 // The stream of /v1/events, and what is known from it.
 
 const silence = 13_000; // ms: a sample comes every 5 s, whatever happens
-const hiddenFor = 60_000; // then a page that nobody sees gives its connection back
+const hiddenFor = 5_000; // then a page that nobody sees gives its connection back
 
 export const known = {
 	state: "waiting", // live, waiting or lost
