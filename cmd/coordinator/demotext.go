@@ -78,8 +78,9 @@ another terminal, also to change coordinator.env and reload:
   ./coordinator size orders --env-file coordinator.env
   ./coordinator restart orders --env-file coordinator.env
   ./coordinator snapshot history --verify --env-file coordinator.env
-  curl -i %[2]s%[10]s -H 'Content-Type: application/json' \
-    -H 'Idempotency-Key: one' -d '{"order":"1","amount":1,"currency":"EUR"}'
+  curl -i %[2]s%[10]s -H 'Idempotency-Key: one' \
+    -H 'Content-Type: application/json' \
+    -d '{"order":"1","amount":1,"currency":"EUR"}'
                        # twice: it is paid once
   kill -9 %-7[6]d    # a worker of orders: another takes its place at once
   kill -9 %-7[7]d    # the coordinator: its workers die with it; it is restarted

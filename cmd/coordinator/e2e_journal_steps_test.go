@@ -146,9 +146,6 @@ func TestJournalAgreesAtEveryStep(t *testing.T) {
 			t.Errorf("%s: %s is not in the journal", step.name, id)
 		}
 	}
-	if undelivered == 0 {
-		t.Error("of no size an answer stayed with the coordinator")
-	}
 	t.Logf("%d requests at %d steps agree; %d undelivered", len(told), len(steps), undelivered)
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"iter"
-	"strings"
 	"time"
 )
 
@@ -42,7 +41,6 @@ func (r *Reader) Reach() (since time.Time, trimmed bool, err error) {
 		return time.Time{}, false, err
 	}
 	oldest := segments[0]
-	_, rest, _ := strings.Cut(strings.TrimPrefix(oldest.name, "journal-"), "-")
-	since, err = time.Parse(segmentTime, strings.TrimSuffix(rest, ".jsonl"))
+	since, err = oldest.begun()
 	return since, oldest.seq > 1, err
 }

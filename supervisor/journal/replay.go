@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -82,6 +81,5 @@ func Oldest(dir string) (time.Time, error) {
 	if err != nil || len(segments) == 0 {
 		return time.Time{}, err
 	}
-	_, begun, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(segments[0].name, "journal-"), ".jsonl"), "-")
-	return time.Parse(segmentTime, begun)
+	return segments[0].begun()
 }

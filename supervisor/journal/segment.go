@@ -49,6 +49,12 @@ func seqOf(name string) (seq uint64, ok bool) {
 	return seq, err == nil
 }
 
+// begun is when the segment was begun, as its name says.
+func (s *segment) begun() (time.Time, error) {
+	_, begun, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(s.name, "journal-"), ".jsonl"), "-")
+	return time.Parse(segmentTime, begun)
+}
+
 // names lists the segments in dir, with their sizes, oldest first.
 func names(dir string) ([]*segment, error) {
 	entries, err := os.ReadDir(dir)

@@ -19,6 +19,7 @@ type Tracer struct {
 	tracer   trace.Tracer
 	provider *sdk.TracerProvider
 	export   *export
+	reports  *reports
 }
 
 // Options are those of New.
@@ -44,15 +45,15 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := rarely(o.Report)
-	otel.SetErrorHandler(otel.ErrorHandlerFunc(report))
+	reports := &reports{to: o.Report}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(reports.tell))
 	described, err := describe(ctx, o.Version)
 	if err != nil {
-		report(err) // it is a part all the same
+		reports.tell(err) // it is a part all the same
 	}
-	export := newExport(client, queueSize(), report)
+	export := newExport(client, queueSize(), reports.tell)
 	provider := sdk.NewTracerProvider(sdk.WithResource(described), sdk.WithSampler(newSampler()), sdk.WithSpanProcessor(export))
-	return &Tracer{tracer: provider.Tracer("commerce.example/coordinator/supervisor/tracing"), provider: provider, export: export}, nil
+	return &Tracer{tracer: provider.Tracer("commerce.example/coordinator/supervisor/tracing"), provider: provider, export: export, reports: reports}, nil
 }
 
 // describe says who sends the spans. What the environment says wins.
@@ -78,11 +79,13 @@ func (t *Tracer) Stats() Stats {
 }
 
 // Close exports what waits, until ctx ends; then what is under way is given up,
-// and it returns the error of ctx. Spans that end later are lost.
+// and it returns the error of ctx. Spans that end later are lost, and nothing is
+// reported any more, although what was given up may still be about to end.
 func (t *Tracer) Close(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
+	defer t.reports.end()
 	err := t.provider.Shutdown(ctx)
 	if err != nil {
 		// Only this ends a request to a collector that does not answer. It waits
@@ -94,26 +97,31 @@ func (t *Tracer) Close(ctx context.Context) error {
 
 const reportEvery = time.Minute
 
-// rarely passes on one error in reportEvery. A response of the collector can be
-// long; what is passed on is not.
-func rarely(report func(error)) func(error) {
-	if report == nil {
-		return func(error) {}
+// reports passes on one error in reportEvery, until it is ended. A response of the
+// collector can be long; what is passed on is not.
+type reports struct {
+	to func(error) // nil: nobody
+
+	mu    sync.Mutex // also while to is told, so that nothing is told after end
+	last  time.Time
+	ended bool
+}
+
+func (r *reports) tell(err error) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended || r.to == nil || !r.last.IsZero() && now.Sub(r.last) < reportEvery {
+		return
 	}
-	var mu sync.Mutex
-	var last time.Time
-	return func(err error) {
-		now := time.Now()
-		mu.Lock()
-		soon := !last.IsZero() && now.Sub(last) < reportEvery
-		if !soon {
-			last = now
-		}
-		mu.Unlock()
-		if !soon {
-			report(shortened{err})
-		}
-	}
+	r.last = now
+	r.to(shortened{err})
+}
+
+func (r *reports) end() {
+	r.mu.Lock()
+	r.ended = true
+	r.mu.Unlock()
 }
 
 type shortened struct{ error }
