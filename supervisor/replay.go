@@ -52,6 +52,7 @@ const (
 	NoReplayDamaged  NoReplay = "damaged"
 	NoReplayBusy     NoReplay = "being_sent"   // at this moment
 	NoReplayJournal  NoReplay = "not_recorded" // a replay would leave no trace
+	NoReplayRepeated NoReplay = "repeated"     // by its client, with its idempotency key
 )
 
 // detail is n as a sentence without its end.
@@ -78,6 +79,8 @@ func (n NoReplay) detail(s *journal.Story) string {
 		return "what was kept of it is damaged"
 	case NoReplayBusy:
 		return "it is being sent at this moment"
+	case NoReplayRepeated:
+		return "it has been repeated with its idempotency key"
 	case NoReplayJournal:
 		return "JOURNAL no longer records such requests, so a replay would leave no trace"
 	}
@@ -195,10 +198,11 @@ func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*Re
 		result.Why, result.Detail = why, why.detail(story)
 		return result, nil
 	}
-	if why := noReplay(story, &b.settings.Load().BulkheadConfig); why != "" {
+	set := b.settings.Load()
+	if why := noReplay(story, &set.BulkheadConfig); why != "" {
 		return not(why)
 	}
-	release, ok := s.journal.bodies.claim(story.Sealed)
+	release, ok := s.journal.bodies.claim(claimed(story))
 	if !ok {
 		return not(NoReplayBusy)
 	}
@@ -212,14 +216,30 @@ func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*Re
 		return nil, err
 	}
 	result.BodyBytes = len(request.Body)
+	if again, ok, err := b.repeats.find(ctx, journal.NewReader(s.journal.dir), set, story); err != nil {
+		return nil, err
+	} else if ok {
+		result.Why, result.Detail = again.why()
+		return result, nil
+	}
 	if !p.Execute {
 		return result, nil
 	}
 	return result, s.sendAgain(ctx, b, &replay{of: story, request: request, store: store}, result)
 }
 
+// claimed is what one replay at a time may send: a request, or one of those with its
+// idempotency key.
+func claimed(s *journal.Story) string {
+	if s.IdempotencyDigest != "" {
+		return s.Bulkhead + " " + s.IdempotencyDigest
+	}
+	return s.Sealed
+}
+
 // sendAgain has the bulkhead serve the request, to a client that takes all and keeps
-// nothing.
+// nothing. One that its client has repeated since is not sent, and not kept if that
+// was done.
 func (s *Supervisor) sendAgain(ctx context.Context, b *Bulkhead, p *replay, result *ReplayResult) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -238,8 +258,18 @@ func (s *Supervisor) sendAgain(ctx context.Context, b *Bulkhead, p *replay, resu
 	}
 	defer s.drill.bar("a replay")() // which would be judged with it
 	c := b.begin(&taker{header: make(http.Header)}, r)
-	c.journaled.replay = p
+	c.journaled.replay, c.keyed.digest = p, p.of.IdempotencyDigest // which the journal knows also with keys off
 	b.serveWhole(c)
+	if result.Why, result.Detail = c.keyTaken(); result.Why != "" {
+		result.ReplayID = ""
+		if c.keyed.did() {
+			return p.store.Drop(p.of.Sealed)
+		}
+		return nil
+	}
+	if e := c.journaled.entry; e != nil {
+		b.repeats.note(p.of.IdempotencyDigest, repeat{e.ID(), result.ReplayID, c.progress.Outcome(), c.begun})
+	}
 	result.Outcome, result.Reason, result.Status = c.progress.Outcome(), c.reason, c.told
 	result.TookMS = float64(time.Since(c.begun).Microseconds()) / 1000
 	b.stats.metrics.all.replays.WithLabelValues(c.set.Name, string(result.Outcome)).Inc()
