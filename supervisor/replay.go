@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"commerce.example/coordinator/supervisor/journal"
@@ -152,13 +153,11 @@ func (s *Supervisor) Replay(ctx context.Context, name string, p ReplayPlan) Repo
 	r := Report{Action: "replay", Bulkheads: []string{name}}
 	result, err := s.replay(ctx, name, p)
 	r.took(begun)
-	if err != nil {
-		r.Error = err.Error()
-		s.log.Error("operation failed", "action", r.Action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
-		return r
-	}
 	r.Replay = result
 	switch {
+	case err != nil:
+		r.Error = err.Error()
+		s.log.Error("operation failed", "action", r.Action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
 	case result.Why != "":
 		r.Did = fmt.Sprintf("%s is not sent again: %s", result.RequestID, result.Detail)
 	case result.ReplayID == "":
@@ -168,7 +167,19 @@ func (s *Supervisor) Replay(ctx context.Context, name string, p ReplayPlan) Repo
 		s.log.Info("replayed", "bulkhead", name, "request_id", result.ReplayID, "replay_of", result.RequestID,
 			"outcome", result.Outcome, "reason", result.Reason, "status", result.Status, "took_ms", result.TookMS)
 	}
+	if p.Execute {
+		s.metrics.operated(r.Action, err)
+		s.noteReplay(name, &r)
+	}
 	return r
+}
+
+// noteReplay has the console show what was sent, or failed: what was not to be sent
+// again has changed nothing.
+func (s *Supervisor) noteReplay(name string, r *Report) {
+	if b := s.find(name); b != nil && (r.Error != "" || r.Replay.ReplayID != "") {
+		b.noted.transition("operator", strings.TrimSuffix(r.Action+": "+r.Did, ": "), r.Error)
+	}
 }
 
 func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*ReplayResult, error) {
@@ -225,7 +236,10 @@ func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*Re
 	if !p.Execute {
 		return result, nil
 	}
-	return result, s.sendAgain(ctx, b, &replay{of: story, request: request, store: store}, result)
+	if err := s.sendAgain(ctx, b, &replay{of: story, request: request, store: store}, result); err != nil {
+		return nil, err
+	}
+	return result, nil
 }
 
 // claimed is what one replay at a time may send: a request, or one of those with its
@@ -258,6 +272,7 @@ func (s *Supervisor) sendAgain(ctx context.Context, b *Bulkhead, p *replay, resu
 	}
 	defer s.drill.bar("a replay")() // which would be judged with it
 	c := b.begin(&taker{header: make(http.Header)}, r)
+	c.trace = s.front.trace(r)
 	c.journaled.replay, c.keyed.digest = p, p.of.IdempotencyDigest // which the journal knows also with keys off
 	b.serveWhole(c)
 	if result.Why, result.Detail = c.keyTaken(); result.Why != "" {
@@ -305,6 +320,7 @@ func (p *replay) httpRequest(ctx context.Context, id string) (*http.Request, err
 		r.Header = make(http.Header)
 	}
 	r.Header["X-Request-Id"] = []string{id}
+	r.Pattern = p.of.Route
 	return r.WithContext(ctx), nil
 }
 

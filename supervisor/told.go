@@ -33,7 +33,9 @@ func (c *call) tell(now time.Time) {
 	}
 	line := lineOf(c.r, requestID(c.r), c.trace)
 	line.Begun, line.Total, line.Sample = c.begun, now.Sub(c.begun), sample
-	line.Client = access.journal.client(c.r.Header["X-Real-Ip"], c.begun)
+	if c.journaled.replay == nil { // the client of which has sent nothing now
+		line.Client = access.journal.client(c.r.Header["X-Real-Ip"], c.begun)
+	}
 	line.Bulkhead, line.Slot, line.Attempts = c.set.Name, c.holderSlot, c.attempts
 	line.Status, line.Reason, line.Outcome = c.answer(), string(c.reason), string(c.progress.Outcome())
 	line.Fallback, line.BytesOut = c.fallback(), c.moved.Load()

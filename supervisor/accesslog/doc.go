@@ -12,7 +12,7 @@
 //	time         when the request came, RFC 3339 in UTC
 //	request_id   X-Request-Id
 //	trace_id     of its trace, 32 hexadecimal digits
-//	client       a word for the client, as the journal has it; never its address
+//	client       a word for the client, as the journal has it; never its address; none of what journal replay sent
 //	method       as it was sent
 //	host         without user and password
 //	path         of the URL, without the query
