@@ -40,6 +40,7 @@ type Bulkhead struct {
 	worked   cpuMeter
 	sized    atomic.Pointer[sized]
 	lapse    lapse
+	repeats  repeats // of kept requests
 
 	restartCount atomic.Uint64 // of workers, all causes together
 	breakerSeen  breaker.State // by the watch, for the log

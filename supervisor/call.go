@@ -257,13 +257,17 @@ func (b *Bulkhead) leaseWorker(not pool.Lease) (pool.Lease, error) {
 }
 
 // attach makes x the attempt that the watch cancels, unless it already would
-// have.
+// have. A replay that ends here is never_sent, not refused: it stands in the place
+// of the first request already, and what is kept of it is all that there is.
 func (c *call) attach(x *ipc.Call, lease pool.Lease) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.cause == nil {
+	switch {
+	case c.cause == nil:
 		c.exchange, c.holder, c.holderSlot = x, lease.Worker(), lease.Slot()
 		c.attempts++
+	case c.journaled.replay != nil && c.attempts == 0:
+		c.progress = Progress{Dispatched: true}
 	}
 	return c.cause
 }

@@ -11,6 +11,7 @@ import (
 
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/ipc/exchange"
+	"commerce.example/coordinator/supervisor/pool"
 )
 
 // A worker that was not reached in time is not blamed for that: on a starved
@@ -47,5 +48,23 @@ func TestCancelWaitsForNoFarewell(t *testing.T) {
 	c.cancel(exchange.Deadline)
 	if _, err := theirs.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the end", err)
+	}
+}
+
+// What ends between its intent and a worker was refused to its client, which may
+// repeat it. Of a replay nothing else is kept any more: it can be sent again.
+func TestReplayThatEndsBeforeAWorkerIsKept(t *testing.T) {
+	for _, test := range []struct {
+		replay *replay
+		want   Outcome
+	}{{nil, OutcomeRefused}, {&replay{}, OutcomeNeverSent}} {
+		c := &call{journaled: journaled{replay: test.replay}}
+		c.cancel(exchange.Deadline)
+		if err := c.attach(&ipc.Call{}, pool.Lease{}); err == nil || c.attempts != 0 {
+			t.Errorf("attached: %v, %d attempts", err, c.attempts)
+		}
+		if got := c.progress.Outcome(); got != test.want || sendableAgain(got) != (test.replay != nil) {
+			t.Errorf("replay %t: %s", test.replay != nil, got)
+		}
 	}
 }

@@ -126,11 +126,11 @@ func (c *call) story(outcome Outcome, now time.Time) *journal.Record {
 	if c.progress.Begun {
 		r.Attempts = append(r.Attempts, c.lastAttempt(now))
 	}
-	r.Outcome, r.Reason, r.Status, r.Fallback = string(outcome), string(c.reason), c.told, string(c.stoodIn)
+	r.Outcome, r.Reason, r.Status, r.Fallback = string(outcome), string(c.reason), c.told, c.fallback()
 	r.RetrySafe = IdempotentMethod(c.r.Method)
 	switch {
 	case c.keyed.replayed:
-		r.Fallback, r.RetrySafe = journal.FallbackReplay, true
+		r.RetrySafe = true
 	case c.keyed.known != "":
 		r.RetrySafe = RetrySafe(c.reason, c.keyed.known, c.r.Method)
 	case c.reason != "":

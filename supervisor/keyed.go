@@ -9,6 +9,7 @@ import (
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/idempotency"
+	"commerce.example/coordinator/supervisor/journal"
 )
 
 // keyed is what a call has of its Idempotency-Key. The zero value is one without.
@@ -64,13 +65,17 @@ func (c *call) ruled() bool {
 	return true
 }
 
-// rule asks for the ruling. Of a repeat that reads the body, which the client has
+// rule asks for the ruling. A replay of what may have been done is for a backend that
+// knows repeats, and passes for what it is: its key is its own. Of a repeat that reads the body, which the client has
 // the time of an answer for: no watch looks at the call yet.
 func (c *call) rule() idempotency.Ruling {
 	if c.body != nil && c.r.Header["Idempotency-Key"] != nil {
 		control := http.NewResponseController(c.w)
 		_ = control.SetReadDeadline(c.deadline)
 		defer control.SetReadDeadline(time.Time{})
+	}
+	if again := c.journaled.replay; again != nil && again.of.Outcome == journal.OutcomeSentUnknown && c.set.BackendIdempotent {
+		return c.set.keys.Resend(c.r, c.begun)
 	}
 	return c.set.keys.Begin(c.r, c.begun)
 }

@@ -109,7 +109,8 @@ const key = "Idempotency-Key"
 
 func TestRepeatIsNotSent(t *testing.T) {
 	l, state := newTill(t, true), t.TempDir()
-	r := start(t, []supervisor.BulkheadConfig{paying()}, keep(state))
+	access := filepath.Join(state, "access.log")
+	r := start(t, []supervisor.BulkheadConfig{paying()}, keep(state), accessLogged(t, "all", access))
 	post := func(body string, fields ...string) (*http.Response, string) {
 		return r.do("POST", l.target(""), strings.NewReader(body), fields...)
 	}
@@ -128,6 +129,10 @@ func TestRepeatIsNotSent(t *testing.T) {
 	if s := stories(t, state, "again-0")[0]; s.Outcome != "refused" || s.Fallback != "replay" || s.Status != 201 || !s.RetrySafe {
 		t.Errorf("%+v", s)
 	}
+	eventually(t, 5*time.Second, "the access log tells of both repeats, and of them alone", func() bool {
+		text, err := os.ReadFile(access)
+		return err == nil && bytes.Count(text, []byte("\n")) == 3 && bytes.Count(text, []byte(`"fallback":"replay"`)) == 2
+	})
 	for _, c := range []struct {
 		body, reason string
 		status       int

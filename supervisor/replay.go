@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"commerce.example/coordinator/supervisor/journal"
@@ -52,6 +53,7 @@ const (
 	NoReplayDamaged  NoReplay = "damaged"
 	NoReplayBusy     NoReplay = "being_sent"   // at this moment
 	NoReplayJournal  NoReplay = "not_recorded" // a replay would leave no trace
+	NoReplayRepeated NoReplay = "repeated"     // by its client, with its idempotency key
 )
 
 // detail is n as a sentence without its end.
@@ -78,6 +80,8 @@ func (n NoReplay) detail(s *journal.Story) string {
 		return "what was kept of it is damaged"
 	case NoReplayBusy:
 		return "it is being sent at this moment"
+	case NoReplayRepeated:
+		return "it has been repeated with its idempotency key"
 	case NoReplayJournal:
 		return "JOURNAL no longer records such requests, so a replay would leave no trace"
 	}
@@ -149,13 +153,11 @@ func (s *Supervisor) Replay(ctx context.Context, name string, p ReplayPlan) Repo
 	r := Report{Action: "replay", Bulkheads: []string{name}}
 	result, err := s.replay(ctx, name, p)
 	r.took(begun)
-	if err != nil {
-		r.Error = err.Error()
-		s.log.Error("operation failed", "action", r.Action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
-		return r
-	}
 	r.Replay = result
 	switch {
+	case err != nil:
+		r.Error = err.Error()
+		s.log.Error("operation failed", "action", r.Action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
 	case result.Why != "":
 		r.Did = fmt.Sprintf("%s is not sent again: %s", result.RequestID, result.Detail)
 	case result.ReplayID == "":
@@ -165,7 +167,19 @@ func (s *Supervisor) Replay(ctx context.Context, name string, p ReplayPlan) Repo
 		s.log.Info("replayed", "bulkhead", name, "request_id", result.ReplayID, "replay_of", result.RequestID,
 			"outcome", result.Outcome, "reason", result.Reason, "status", result.Status, "took_ms", result.TookMS)
 	}
+	if p.Execute {
+		s.metrics.operated(r.Action, err)
+		s.noteReplay(name, &r)
+	}
 	return r
+}
+
+// noteReplay has the console show what was sent, or failed: what was not to be sent
+// again has changed nothing.
+func (s *Supervisor) noteReplay(name string, r *Report) {
+	if b := s.find(name); b != nil && (r.Error != "" || r.Replay.ReplayID != "") {
+		b.noted.transition("operator", strings.TrimSuffix(r.Action+": "+r.Did, ": "), r.Error)
+	}
 }
 
 func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*ReplayResult, error) {
@@ -195,10 +209,11 @@ func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*Re
 		result.Why, result.Detail = why, why.detail(story)
 		return result, nil
 	}
-	if why := noReplay(story, &b.settings.Load().BulkheadConfig); why != "" {
+	set := b.settings.Load()
+	if why := noReplay(story, &set.BulkheadConfig); why != "" {
 		return not(why)
 	}
-	release, ok := s.journal.bodies.claim(story.Sealed)
+	release, ok := s.journal.bodies.claim(claimed(story))
 	if !ok {
 		return not(NoReplayBusy)
 	}
@@ -212,14 +227,33 @@ func (s *Supervisor) replay(ctx context.Context, name string, p ReplayPlan) (*Re
 		return nil, err
 	}
 	result.BodyBytes = len(request.Body)
+	if again, ok, err := b.repeats.find(ctx, journal.NewReader(s.journal.dir), set, story); err != nil {
+		return nil, err
+	} else if ok {
+		result.Why, result.Detail = again.why()
+		return result, nil
+	}
 	if !p.Execute {
 		return result, nil
 	}
-	return result, s.sendAgain(ctx, b, &replay{of: story, request: request, store: store}, result)
+	if err := s.sendAgain(ctx, b, &replay{of: story, request: request, store: store}, result); err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// claimed is what one replay at a time may send: a request, or one of those with its
+// idempotency key.
+func claimed(s *journal.Story) string {
+	if s.IdempotencyDigest != "" {
+		return s.Bulkhead + " " + s.IdempotencyDigest
+	}
+	return s.Sealed
 }
 
 // sendAgain has the bulkhead serve the request, to a client that takes all and keeps
-// nothing.
+// nothing. One that its client has repeated since is not sent, and not kept if that
+// was done.
 func (s *Supervisor) sendAgain(ctx context.Context, b *Bulkhead, p *replay, result *ReplayResult) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
@@ -238,8 +272,19 @@ func (s *Supervisor) sendAgain(ctx context.Context, b *Bulkhead, p *replay, resu
 	}
 	defer s.drill.bar("a replay")() // which would be judged with it
 	c := b.begin(&taker{header: make(http.Header)}, r)
-	c.journaled.replay = p
+	c.trace = s.front.trace(r)
+	c.journaled.replay, c.keyed.digest = p, p.of.IdempotencyDigest // which the journal knows also with keys off
 	b.serveWhole(c)
+	if result.Why, result.Detail = c.keyTaken(); result.Why != "" {
+		result.ReplayID = ""
+		if c.keyed.did() {
+			return p.store.Drop(p.of.Sealed)
+		}
+		return nil
+	}
+	if e := c.journaled.entry; e != nil {
+		b.repeats.note(p.of.IdempotencyDigest, repeat{e.ID(), result.ReplayID, c.progress.Outcome(), c.begun})
+	}
 	result.Outcome, result.Reason, result.Status = c.progress.Outcome(), c.reason, c.told
 	result.TookMS = float64(time.Since(c.begun).Microseconds()) / 1000
 	b.stats.metrics.all.replays.WithLabelValues(c.set.Name, string(result.Outcome)).Inc()
@@ -275,6 +320,7 @@ func (p *replay) httpRequest(ctx context.Context, id string) (*http.Request, err
 		r.Header = make(http.Header)
 	}
 	r.Header["X-Request-Id"] = []string{id}
+	r.Pattern = p.of.Route
 	return r.WithContext(ctx), nil
 }
 

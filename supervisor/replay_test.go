@@ -2,10 +2,13 @@ package supervisor_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +19,7 @@ import (
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/journal/kept"
+	"commerce.example/coordinator/supervisor/tracing"
 )
 
 func keysOf(t *testing.T, seed string) *kept.Keys {
@@ -205,7 +209,17 @@ func TestKeptBodiesThatDoNotCome(t *testing.T) {
 func TestReplayIsARequestOfItsOwn(t *testing.T) {
 	state, well := t.TempDir(), filepath.Join(t.TempDir(), "legacy")
 	set(t, well, "backend_refused")
-	r := start(t, []supervisor.BulkheadConfig{keeping("a", backed(well))}, keep(state), withKeys(keysOf(t, "1")))
+	access := filepath.Join(state, "access.log")
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(collector.Close)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	tracer, err := tracing.New(t.Context(), tracing.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tracer.Close(context.Background()) })
+	r := start(t, []supervisor.BulkheadConfig{keeping("a", backed(well))}, keep(state), withKeys(keysOf(t, "1")), accessLogged(t, "all", access),
+		func(o *supervisor.Options) { o.Tracer = tracer })
 	r.do("POST", "/a/legacy/pay", strings.NewReader("amount=1"), "X-Request-Id", "first")
 	r.ForceBreaker(t.Context(), "a", breaker.Open)
 	if got := r.replay(state, "first", true); got.Outcome != "refused" || got.Reason != "breaker_open" || got.Status != 503 {
@@ -225,10 +239,25 @@ func TestReplayIsARequestOfItsOwn(t *testing.T) {
 		t.Errorf("the first, again: %+v", got)
 	}
 	set(t, well, "")
-	if third := r.replay(state, second.ReplayID, true); third.Outcome != "done" {
+	third := r.replay(state, second.ReplayID, true)
+	if third.Outcome != "done" {
 		t.Errorf("the replay's replay: %+v", third)
 	}
 	nothingKept(t, state)
+	if s := stories(t, state, third.ReplayID)[0]; s.Route != "/a" {
+		t.Errorf("%+v", s)
+	}
+	if got := r.sample(`coordinator_operations_total{action="replay",result="done"}`); got != 5 {
+		t.Errorf("%v operations", got)
+	}
+	if d, _ := r.Detail("a"); !strings.Contains(d.Transitions[0].What, "replay: "+second.ReplayID+" was sent again as "+third.ReplayID+": done") {
+		t.Errorf("%+v", d.Transitions)
+	}
+	eventually(t, 5*time.Second, "the access log has the client of the first alone, and a trace of each", func() bool {
+		text, err := os.ReadFile(access)
+		return err == nil && bytes.Count(text, []byte("\n")) == 5 && bytes.Count(text, []byte(`"client":`)) == 1 &&
+			bytes.Count(text, []byte(`"trace_id":`)) == 5
+	})
 }
 
 // A crash between the record of a replay and the removal of what was kept must not

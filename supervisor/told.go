@@ -7,12 +7,22 @@ import (
 
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/accesslog"
+	"commerce.example/coordinator/supervisor/journal"
 	"commerce.example/coordinator/supervisor/tracing"
 )
 
 // answer is the status of the call in log and trace: what the client was told, or
 // why it was told nothing.
 func (c *call) answer() int { return cmp.Or(c.told, c.status) }
+
+// fallback is what answered in the backend's place, as the journal says it: a
+// fallback, or the first answer to the call's key.
+func (c *call) fallback() string {
+	if c.keyed.replayed {
+		return journal.FallbackReplay
+	}
+	return string(c.stoodIn)
+}
 
 // tell gives the call its line in the access log, if it gets one.
 func (c *call) tell(now time.Time) {
@@ -23,10 +33,12 @@ func (c *call) tell(now time.Time) {
 	}
 	line := lineOf(c.r, requestID(c.r), c.trace)
 	line.Begun, line.Total, line.Sample = c.begun, now.Sub(c.begun), sample
-	line.Client = access.journal.client(c.r.Header["X-Real-Ip"], c.begun)
+	if c.journaled.replay == nil { // the client of which has sent nothing now
+		line.Client = access.journal.client(c.r.Header["X-Real-Ip"], c.begun)
+	}
 	line.Bulkhead, line.Slot, line.Attempts = c.set.Name, c.holderSlot, c.attempts
 	line.Status, line.Reason, line.Outcome = c.answer(), string(c.reason), string(c.progress.Outcome())
-	line.Fallback, line.BytesOut = string(c.stoodIn), c.moved.Load()
+	line.Fallback, line.BytesOut = c.fallback(), c.moved.Load()
 	if x := c.current(); x != nil {
 		line.BytesIn = x.Uploaded()
 	}
@@ -120,7 +132,7 @@ func (c *call) endTrace(now time.Time) {
 	}
 	c.trace.End(tracing.Result{
 		At: now, RequestID: requestID(c.r), Bulkhead: c.set.Name, Status: c.answer(), Reason: string(c.reason),
-		Outcome: string(c.progress.Outcome()), Fallback: string(c.stoodIn), Attempts: c.attempts,
+		Outcome: string(c.progress.Outcome()), Fallback: c.fallback(), Attempts: c.attempts,
 		Cut: c.abort && c.reason != ReasonClientGone,
 	})
 }

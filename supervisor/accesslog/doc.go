@@ -12,7 +12,7 @@
 //	time         when the request came, RFC 3339 in UTC
 //	request_id   X-Request-Id
 //	trace_id     of its trace, 32 hexadecimal digits
-//	client       a word for the client, as the journal has it; never its address
+//	client       a word for the client, as the journal has it; never its address; none of what journal replay sent
 //	method       as it was sent
 //	host         without user and password
 //	path         of the URL, without the query
@@ -23,7 +23,7 @@
 //	status       what the client was told; 499: nothing, it had left
 //	reason       why it was refused or failed
 //	outcome      how far the work got
-//	fallback     what answered in the backend's place
+//	fallback     what answered in the backend's place: stale, backup; replay: the first answer to its key
 //	bytes_in     of the body that was read
 //	bytes_out    of the body that was written; problem details are not counted
 //	duration_ms  from its routing to its record

@@ -99,7 +99,13 @@ func living(eras []*era) []*era {
 // Begin rules on r, as the front cleaned it. It reads of the body of a repeat what
 // there is to compare, and nothing of any other's. A First has the key from then
 // on, until its Claim is Done.
-func (s *Store) Begin(r *http.Request, now time.Time) Ruling {
+func (s *Store) Begin(r *http.Request, now time.Time) Ruling { return s.begin(r, now, false) }
+
+// Resend is Begin for a request that an operator sends again to a backend that knows
+// repeats: for it alone Settings.BackendIdempotent holds whatever the settings say.
+func (s *Store) Resend(r *http.Request, now time.Time) Ruling { return s.begin(r, now, true) }
+
+func (s *Store) begin(r *http.Request, now time.Time, resent bool) Ruling {
 	lines := r.Header["Idempotency-Key"]
 	if len(lines) == 0 || isSafe(r.Method) {
 		return Ruling{Verdict: Unkeyed}
@@ -116,7 +122,7 @@ func (s *Store) Begin(r *http.Request, now time.Time) Ruling {
 		for _, era := range *eras {
 			names = append(names, s.digests.ofKey(key, era.scope, r.Header))
 		}
-		ruling, compare, ok := s.rule(r, eras, names, head, now)
+		ruling, compare, ok := s.rule(r, eras, names, head, now, resent)
 		if !ok {
 			continue
 		}
@@ -143,7 +149,7 @@ func (c content) settle(r *http.Request, ruling Ruling) Ruling {
 // rule rules on r by its head, and gives what its body is to be compared with: nil
 // for nothing. It reports false when a reload went between, and names are not what
 // they were.
-func (s *Store) rule(r *http.Request, eras *[]*era, names []digest, head digest, now time.Time) (Ruling, *content, bool) {
+func (s *Store) rule(r *http.Request, eras *[]*era, names []digest, head digest, now time.Time, resent bool) (Ruling, *content, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if eras != s.eras.Load() {
@@ -158,7 +164,7 @@ func (s *Store) rule(r *http.Request, eras *[]*era, names []digest, head digest,
 		return Ruling{Verdict: Mismatch}, nil, true
 	case e.inProgress():
 		return Ruling{Verdict: InProgress}, nil, true
-	case s.settings.BackendIdempotent && e.repeatable():
+	case (resent || s.settings.BackendIdempotent) && e.repeatable():
 		return s.again(e, r, head), nil, true
 	}
 	ruling := Ruling{Verdict: Known, Outcome: e.outcome}

@@ -325,3 +325,24 @@ func TestMisuse(t *testing.T) {
 		}()
 	}
 }
+
+// Sent again by an operator, an unknown one passes where its client's repeats do not;
+// what was done does not.
+func TestResend(t *testing.T) {
+	for outcome, want := range map[string]idempotency.Verdict{
+		"sent_unknown": idempotency.First, "partial": idempotency.First, "undelivered": idempotency.Known, "done": idempotency.Known,
+	} {
+		s := newStore(idempotency.Settings{})
+		first(t, s, post("k", "b"), start).Done(outcome, start)
+		expect(t, s, post("k", "b"), start, "known "+outcome)
+		got := s.Resend(post("k", "b"), start)
+		if got.Verdict != want {
+			t.Errorf("%s: %v", outcome, got.Verdict)
+		}
+		if got.Claim != nil {
+			expect(t, s, post("k", "b"), start, "in_progress")
+			got.Claim.Done("done", start)
+			expect(t, s, post("k", "b"), start, "known done")
+		}
+	}
+}
