@@ -22,6 +22,15 @@
 // for the breaker and the figures the request failed. Answers are recorded while
 // they are relayed, by the goroutine that relays them.
 //
+// # Repeats of clients
+//
+// Where IDEMPOTENCY says so, a request that may do work and bears a key is ruled on
+// before anything else is asked of its bulkhead, but for its drain and MAX_BODY. The
+// first one with a key claims it; the claim is ended by its outcome, which frees the
+// key or holds the answer for repeats, and these go no further. Keys come back after
+// a restart from the journal; an upgrade hands them over at one moment, behind which
+// the old process sends no new ones.
+//
 // # Requests that are sent again
 //
 // Where JOURNAL_BODY says so, the body of a request that may do work is read before
@@ -30,6 +39,13 @@
 // all others, whose client takes everything: limiter, breaker, worker and journal do
 // not know the difference. Between the record of its intent and its hand-over to a
 // worker what was kept of the first request is removed, so it leaves once.
+//
+// # What is told
+//
+// The end of a call is told once, by the goroutine that served it, in this order: the
+// counters, the journal, the access log, the trace. All have it from the call itself,
+// in the same words. The journal alone is waited for, and that before the request
+// leaves; what access log and trace cannot take in time is dropped and counted.
 //
 // # What is kept apart
 //

@@ -159,8 +159,8 @@ func (n *narrator) log(line string) {
 type faultCommand struct {
 	Service string        `arg:"" enum:"orders,catalog,payments,orders-vendor,page" help:"orders, catalog, payments, orders-vendor or page."`
 	Mode    string        `arg:"" enum:"up,down,hang,slow,errors,garbage,reset-mid-body" help:"up, down, hang, slow, errors, garbage or reset-mid-body."`
-	Rate    float64       `default:"1" help:"Share of requests that it takes."`
-	Delay   time.Duration `default:"2s" help:"Of slow."`
+	Rate    float64       `default:"1" help:"Share of the requests that get the fault, above 0 and up to 1; by default 1."`
+	Delay   time.Duration `default:"2s" help:"How much longer each answer takes in mode slow; by default 2s."`
 	Dir     string        `placeholder:"DIR" help:"The demo's folder, when several run."`
 }
 

@@ -51,6 +51,7 @@ func TestExampleConfiguration(t *testing.T) {
 	c := valid(t, "coordinator.env.example", deployed(t, "coordinator.env.example")).Supervisor
 	unit := deployed(t, "coordinator.service")
 	outlasts(t, "coordinator.service", c, find(t, unit, `^TimeoutStopSec=(\d+)s$`))
+	outlasts(t, "docker run", c, find(t, deployed(t, "README.md"), `--stop-timeout (\d+)`))
 	if folder := "/run/" + find(t, unit, `^RuntimeDirectory=(.+)$`); filepath.Dir(c.AdminSocket) != folder {
 		t.Errorf("the admin socket is %s, and the unit owns %s", c.AdminSocket, folder)
 	}

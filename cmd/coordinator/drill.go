@@ -26,9 +26,9 @@ type drillCommand struct {
 	Bulkhead string        `arg:"" help:"Its name."`
 	Mode     string        `arg:"" enum:"kill,freeze,leak,backend-down,backend-slow,garbage,fallback" help:"kill, freeze, leak, backend-down, backend-slow, garbage or fallback."`
 	For      time.Duration `default:"10s" help:"How long the fault lasts, 1s to 10m."`
-	Share    *percent      `placeholder:"10%" help:"fallback: of the GET requests that are looked at."`
-	Coverage *percent      `placeholder:"90%" help:"fallback: of the repeated ones that must have one."`
-	Give     bool          `help:"fallback: give it to these clients, once the live answer is there."`
+	Share    *percent      `placeholder:"10%" help:"For mode fallback: the share of the GET requests that are compared; by default 10%."`
+	Coverage *percent      `placeholder:"90%" help:"For mode fallback: the share of the repeated requests that must have a fallback; by default 90%."`
+	Give     bool          `help:"For mode fallback: give the fallback to the clients of these requests, once the live answer is there."`
 	Yes      bool          `help:"Do not ask."`
 }
 

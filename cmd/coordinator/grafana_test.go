@@ -102,7 +102,7 @@ func TestDashboardLoads(t *testing.T) {
 		rows[row]++
 		p.check(t)
 	}
-	for _, want := range []string{"Overview", "Traffic", "Latency", "Saturation", "Breaker", "Workers", "Fallback", "Journal"} {
+	for _, want := range []string{"Overview", "Traffic", "Latency", "Saturation", "Breaker", "Workers", "Fallback", "Journal", "Repeats, limits, traces"} {
 		if rows[want] == 0 {
 			t.Errorf("no panels in a row %q", want)
 		}

@@ -17,7 +17,8 @@ import (
 )
 
 // journalCommand is coordinator journal. Its commands read the folder alone, so
-// they work just as well when no coordinator runs.
+// they work just as well when no coordinator runs; all but replay, which has the one
+// that runs send.
 type journalCommand struct {
 	Explain   explainCommand   `cmd:"" help:"Tell what became of a request."`
 	Find      findCommand      `cmd:"" help:"List the requests of a kind."`

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -250,6 +251,8 @@ func (s *sheet) ending(r *journal.Story) {
 		s.step("", "was in flight when its coordinator died; the next one closed it on "+instant(r.At), alarm)
 	case r.Fallback == journal.FallbackReplay:
 		s.step(after(r.TookUS), fmt.Sprintf("ended: its idempotency key was known, and the client was given the first answer again, %d, with %d bytes", r.Status, r.BytesOut), calm)
+	case r.Reason != "" && r.BytesOut == 0 && r.Status >= http.StatusBadRequest: // the bytes of a problem are not counted
+		s.step(after(r.TookUS), fmt.Sprintf("ended: the client was answered %d, with the reason", r.Status), calm)
 	case r.Status > 0:
 		text := fmt.Sprintf("ended: the client was answered %d, with %d bytes", r.Status, r.BytesOut)
 		if r.Fallback != "" {

@@ -62,7 +62,7 @@ func (c *findCommand) Run(t *terminal) error {
 type tailCommand struct {
 	journaled
 	chosen
-	Lines  int  `short:"n" default:"10" placeholder:"N" help:"So many, up to 10000."`
+	Lines  int  `short:"n" default:"10" placeholder:"N" help:"So many, up to 10000; by default 10."`
 	Follow bool `short:"f" help:"Go on with each request that ends, until Ctrl-C."`
 }
 

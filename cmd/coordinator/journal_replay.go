@@ -38,9 +38,9 @@ func (c *replayCommand) Help() string {
 	return "Lists the requests that may do work and whose work was not done, or may not have been, and says of each whether it would " +
 		"be sent again, or why not. With --execute the running supervisor sends them, one after the other, in the order in which they " +
 		"arrived, through the limits and the breaker of their bulkhead. Each is a request of its own, which the journal links to the " +
-		"first; the first is never sent again, so this can be repeated after whatever ended it. Ctrl-C waits for the one under way. " +
+		"first; once that has left, the first is never sent again, so this can be repeated after whatever ended it. Ctrl-C waits for the one under way. " +
 		"Only requests that were kept can be sent: BULKHEAD_X_JOURNAL_BODY, COORDINATOR_JOURNAL_KEY_FILE; those that were sent " +
-		"(sent_unknown) only where BULKHEAD_X_BACKEND_IDEMPOTENT=true. Exits with 1 when one failed or it stopped early."
+		"(sent_unknown) only where BULKHEAD_X_BACKEND_IDEMPOTENT=true. Exits with 0 also when some are not to be sent, with 1 when one failed or it stopped early."
 }
 
 const maxReplayRate = 1000

@@ -403,7 +403,8 @@ func tales() []*journal.Story {
 		}}
 	}
 	lost := record("01a1fb65-108b-7c0b-861f-e88143c4c867", "POST", supervisor.OutcomeSentUnknown)
-	lost.Reason, lost.Status, lost.Attempts[0].Stage, lost.Attempts[0].Fault = "worker_died", 502, "sent", "worker_died"
+	lost.Reason, lost.Status, lost.BytesOut = "worker_died", 502, 0
+	lost.Attempts[0].Stage, lost.Attempts[0].Fault = "sent", "worker_died"
 	retried := record("retried", "GET", supervisor.OutcomeDone)
 	retried.RetrySafe, retried.QueueUS, retried.Query = true, 0, "page=2&secret=no"
 	retried.Attempts = append([]journal.Attempt{{Slot: 0, Pid: 4710, HandedUS: 40, Stage: "taken", Fault: "worker_died", TookUS: 900_000}}, retried.Attempts...)
@@ -411,7 +412,7 @@ func tales() []*journal.Story {
 	cut := record("undelivered-one", "POST", supervisor.OutcomeUndelivered)
 	cut.Reason, cut.Status = "client_gone", 0
 	refused := record("refused-one", "POST", supervisor.OutcomeRefused)
-	refused.Attempts, refused.Status, refused.Reason, refused.RetrySafe = nil, 503, "queue_full", true
+	refused.Attempts, refused.Status, refused.BytesOut, refused.Reason, refused.RetrySafe = nil, 503, 0, "queue_full", true
 	recovered := record("recovered-one", "POST", supervisor.OutcomeSentUnknown)
 	recovered.By, recovered.Status, recovered.TookUS, recovered.Attempts[0].Stage = journal.ByRecovery, 0, 0, ""
 	waits := record("waits", "POST", "")

@@ -27,7 +27,7 @@ type loadCommand struct {
 	Conns    int           `default:"64" help:"Connections, up to 10000."`
 	NewConns float64       `placeholder:"SHARE" help:"Share of requests, 0 to 1, that dial a connection of their own."`
 	Poisson  bool          `help:"Gaps as independent users leave them, not equal ones."`
-	Seed     uint64        `help:"Of everything random."`
+	Seed     uint64        `help:"Begins all that is random; the same seed gives the same gaps. By default 0."`
 	Timeout  time.Duration `default:"10s" help:"How long a request waits for a connection, and again for its answer."`
 	Method   string        `short:"X" default:"GET" help:"The method."`
 	Header   []string      `short:"H" sep:"none" placeholder:"NAME:VALUE" help:"A field of the request; may be repeated."`

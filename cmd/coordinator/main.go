@@ -33,7 +33,7 @@ type grammar struct {
 	Size     sizeCommand     `cmd:"" help:"Say from the traffic what a bulkhead's limit, queue and workers should be."`
 	Record   recordCommand   `cmd:"" help:"Record when requests come to a bulkhead and how long each takes, for size to replay."`
 	Load     loadCommand     `cmd:"" help:"Send requests to a service on this machine, and say how it answered."`
-	Journal  journalCommand  `cmd:"" help:"Ask what became of requests."`
+	Journal  journalCommand  `cmd:"" help:"Ask what became of requests, also when no supervisor runs; and with replay have the one that runs send them again."`
 	Reload   reloadCommand   `cmd:"" help:"Have the supervisor read its configuration again."`
 	Upgrade  upgradeCommand  `cmd:"" help:"Replace the supervisor by a new process of its binary."`
 	Version  versionCommand  `cmd:"" help:"Show the version of this binary."`

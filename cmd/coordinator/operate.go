@@ -30,7 +30,7 @@ type (
 	resizeCommand  struct {
 		onBulkhead
 		Workers *int `placeholder:"N" help:"Processes."`
-		Limit   *int `placeholder:"N" help:"Requests in flight, over the whole pool."`
+		Limit   *int `placeholder:"N" help:"Requests that may be in flight at a time, over the whole pool; a limit that follows the backend stays at it."`
 	}
 	breakerCommand struct {
 		onBulkhead

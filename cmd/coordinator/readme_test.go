@@ -20,6 +20,7 @@ import (
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
 	"commerce.example/coordinator/supervisor"
+	"commerce.example/coordinator/supervisor/pool"
 )
 
 const readmeFile = "../../README.md"
@@ -209,6 +210,20 @@ func TestReadmeMetrics(t *testing.T) {
 	slices.Sort(listed)
 	if want := slices.Sorted(maps.Keys(metricNames(t))); !slices.Equal(listed, want) {
 		t.Errorf("listed:  %v\ndefined: %v", listed, want)
+	}
+}
+
+// Who sums up losses by cause must know of every cause.
+func TestReadmeCauses(t *testing.T) {
+	rows := readmeRows(t, "metrics")
+	i := slices.IndexFunc(rows, func(row []string) bool { return row[0] == "coordinator_worker_restarts_total" })
+	if i < 0 {
+		t.Fatal("no row of coordinator_worker_restarts_total")
+	}
+	for _, cause := range pool.Causes() {
+		if text := rows[i][len(rows[i])-1]; !strings.Contains(text, "`"+string(cause)+"`") {
+			t.Errorf("the cause %s is not among %s", cause, text)
+		}
 	}
 }
 

@@ -20,8 +20,8 @@ type sizeCommand struct {
 	WaitP99  time.Duration `name:"wait-p99" default:"50ms" help:"Objective: of those admitted, 99 in 100 wait at most this long."`
 
 	Rate     rateFlag      `placeholder:"2x" help:"What if: so many times the arrivals, or 120/s of them."`
-	Holding  time.Duration `placeholder:"300ms" help:"What if: so long a mean holding time."`
-	Slow     slowFlag      `placeholder:"5%:5s" help:"What if: a share takes so long instead."`
+	Holding  time.Duration `placeholder:"300ms" help:"What if: requests held their slots for this long on average."`
+	Slow     slowFlag      `placeholder:"5%:5s" help:"What if: this share of the requests held its slots for this long instead."`
 	Limit    *int          `placeholder:"N" help:"What if: another limit."`
 	Queue    *int          `placeholder:"N" help:"What if: another queue."`
 	Replicas int           `default:"1" placeholder:"N" help:"What if: so many supervisors share the traffic."`

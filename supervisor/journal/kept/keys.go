@@ -41,8 +41,9 @@ func (k *Keys) GoString() string { return "***" }
 
 // ReadKeys reads a key file: 32 raw bytes, or a line each of 1 to 16 keys as 64
 // hexadecimal digits or base64, between empty lines and such that begin with #. A
-// file that others than its owner can open is refused. The errors say what is
-// wanted and quote nothing of the file.
+// file that others than its owner can open is refused; its group may read it, as
+// that is how Kubernetes gives a Secret to a user that is not root. The errors say
+// what is wanted and quote nothing of the file.
 func ReadKeys(path string) (*Keys, error) {
 	info, err := os.Stat(path) // before it is opened: a pipe would wait for its other end
 	if err != nil {
@@ -59,8 +60,8 @@ func ReadKeys(path string) (*Keys, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("others can open it (mode %#o); want 0600", mode)
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
+		return nil, fmt.Errorf("others can open it (mode %#o); want 0600, or 0640 for a group", mode)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err != nil {

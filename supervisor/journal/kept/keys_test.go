@@ -56,7 +56,7 @@ func TestKeyFilesOfOthersAreRefused(t *testing.T) {
 	if err := os.WriteFile(path, secret(1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for mode, want := range map[os.FileMode]string{0o600: "", 0o400: "", 0o640: "mode 0640", 0o604: "mode 0604", 0o644: "want 0600"} {
+	for mode, want := range map[os.FileMode]string{0o600: "", 0o400: "", 0o640: "", 0o440: "", 0o660: "mode 0660", 0o650: "mode 0650", 0o604: "mode 0604", 0o644: "want 0600, or 0640 for a group"} {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}

@@ -88,7 +88,7 @@ func (s *scope) readJournalKeys(g *global) *kept.Keys {
 	}
 	keys, err := kept.ReadKeys(g.JournalKeyFile)
 	if _, ofFile := errors.AsType[*fs.PathError](err); ofFile {
-		s.fail(key, "%s; want a file with a key of 32 bytes, of mode 0600", cause(err))
+		s.fail(key, "%s; want a file with a key of 32 bytes, of mode 0600, or 0640 for a group", cause(err))
 	} else if err != nil {
 		s.fail(key, "%s", err)
 	}

@@ -46,7 +46,7 @@ type global struct {
 	JournalSegment    size   `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
 	JournalSegmentAge span   `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
 	JournalTotal      size   `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
-	JournalKeyFile    string `env:"JOURNAL_KEY_FILE" doc:"key that seals kept requests: 32 bytes, or in hex or base64 a line each: the first seals, all open; mode 0600"`
+	JournalKeyFile    string `env:"JOURNAL_KEY_FILE" doc:"file of the keys that seal kept requests: 32 bytes, or a key a line in hex or base64; the first seals, all open; mode 0600, or 0640 for a group"`
 
 	AccessLog     accesslog.Sampling `env:"ACCESS_LOG" envDefault:"off" doc:"requests that get a line of JSON: off, failures, sample:N (failures, and one in N of the others), all"`
 	AccessLogFile string             `env:"ACCESS_LOG_FILE" unset:"standard output" doc:"file that the lines are appended to; opened anew on reload and SIGHUP"`
@@ -89,7 +89,7 @@ type bulkhead struct {
 	BackendKey      string `env:"BACKEND_KEY" doc:"PEM file: the key of BACKEND_CERT"`
 	BackendProtocol string `env:"BACKEND_PROTOCOL" envDefault:"auto" oneof:"auto,http1,http2" doc:"http2 over TLS by ALPN, over http with prior knowledge; auto: HTTP/2 if a TLS backend chooses it; http1: never"`
 	BackendConnAge  span   `env:"BACKEND_CONN_MAX_AGE" envDefault:"5m" doc:"so that a changed address is followed even by busy connections"`
-	BackendIdem     string `env:"BACKEND_IDEMPOTENT" envDefault:"false" oneof:"false,true" doc:"true: it does the work of a request once however often it gets it, so journal replay may send what it may have done"`
+	BackendIdem     string `env:"BACKEND_IDEMPOTENT" envDefault:"false" oneof:"false,true" doc:"true: the backend does the work of a request once, however often it gets it, so journal replay may send what may have been done"`
 
 	BreakerWindow       span      `env:"BREAKER_WINDOW" envDefault:"10s" doc:"how far back calls count"`
 	BreakerMinCalls     *count    `env:"BREAKER_MIN_CALLS" unset:"the smaller of 20 and LIMIT" doc:"calls in the window before a ratio means anything"`
@@ -107,7 +107,7 @@ type bulkhead struct {
 	Fallback           fallbackKinds `env:"FALLBACK" envDefault:"none" doc:"answers given in the backend's place: none, or stale, backup in the order to try them"`
 	FallbackMode       string        `env:"FALLBACK_MODE" envDefault:"on-failure" oneof:"on-failure,always" doc:"always: from backup data alone, without a backend or workers, for development"`
 	FallbackMaxShare   ratio         `env:"FALLBACK_MAX_SHARE" envDefault:"1.0" doc:"share of a minute's requests above which metrics and log raise an alert; answers go on"`
-	FallbackMaxFor     spanOrOff     `env:"FALLBACK_MAX_FOR" envDefault:"off" doc:"how long fallbacks may be given before they do"`
+	FallbackMaxFor     spanOrOff     `env:"FALLBACK_MAX_FOR" envDefault:"off" doc:"how long fallbacks may be given before metrics and log raise that alert"`
 	StaleBytes         size          `env:"STALE_BYTES" envDefault:"64MiB" doc:"memory for earlier answers of the backend"`
 	StaleMaxAge        span          `env:"STALE_MAX_AGE" envDefault:"10m" doc:"how old one may be"`
 	StalePerCredential credentials   `env:"STALE_PER_CREDENTIAL" envDefault:"none" doc:"what tells users apart: Authorization, Cookie, Cookie:NAME for one cookie; without it no answer to a request with credentials is kept"`
