@@ -10,6 +10,7 @@ import (
 
 	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/pool"
 )
 
 // report times an operation on one bulkhead and puts what it did into words.
@@ -100,40 +101,61 @@ func (s *Supervisor) Resume(_ context.Context, name string) Report {
 // adaptive limit is fixed until then.
 func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *int) Report {
 	return s.report("resize", name, func(b *Bulkhead) (string, error) {
-		set := *b.settings.Load()
-		switch {
-		case workers == nil && limit == nil:
-			return "", fmt.Errorf("neither workers nor limit is given")
-		case workers != nil && set.Fallback.Always:
-			return "", fmt.Errorf("it answers from backup data alone and has no workers")
-		case limit != nil && *limit < 1:
-			return "", fmt.Errorf("limit %d: at least 1 is needed", *limit)
-		case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
-			return "", fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+		did, workersOf, err := b.resize(workers, limit)
+		if err == nil && workers != nil {
+			err = b.resizePool(ctx, workersOf, *workers)
 		}
-		did := ""
-		if limit != nil {
-			did = fmt.Sprintf("limit %d -> %d", b.limiter.Stats(time.Now()).Limit, *limit)
-			if set.Adaptive.Mode != adaptive.Fixed {
-				did += fmt.Sprintf(", fixed until the next reload (it was %s)", set.Adaptive)
-			}
-			set.Limit, set.Adaptive = *limit, adaptive.Settings{}
-			b.setLimit(set.BulkheadConfig)
-		}
-		if workers != nil {
-			if did != "" {
-				did += ", "
-			}
-			did += fmt.Sprintf("workers %d -> %d", set.Workers, *workers)
-			if err := b.pool.Load().Resize(ctx, *workers); err != nil {
-				b.settings.Store(&set)
-				return did, err
-			}
-			set.Workers = *workers
-		}
-		b.settings.Store(&set)
-		return did, nil
+		return did, err
 	})
+}
+
+// resize puts what does not take time in force. The workers are those of p.
+func (b *Bulkhead) resize(workers, limit *int) (did string, p *pool.Pool, err error) {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	set := *b.settings.Load()
+	switch {
+	case workers == nil && limit == nil:
+		return "", nil, fmt.Errorf("neither workers nor limit is given")
+	case workers != nil && *workers < 1:
+		return "", nil, fmt.Errorf("%d workers: at least 1 is needed", *workers)
+	case workers != nil && set.Fallback.Always:
+		return "", nil, fmt.Errorf("it answers from backup data alone and has no workers")
+	case limit != nil && *limit < 1:
+		return "", nil, fmt.Errorf("limit %d: at least 1 is needed", *limit)
+	case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
+		return "", nil, fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+	}
+	var parts []string
+	if limit != nil {
+		part := fmt.Sprintf("limit %d -> %d", b.limiter.Stats(time.Now()).Limit, *limit)
+		if set.Adaptive.Mode != adaptive.Fixed {
+			part += fmt.Sprintf(", fixed until the next reload (it was %s)", set.Adaptive)
+		}
+		parts = append(parts, part)
+		set.Limit, set.Adaptive = *limit, adaptive.Settings{}
+		b.setLimit(set.BulkheadConfig)
+	}
+	if workers != nil {
+		parts = append(parts, fmt.Sprintf("workers %d -> %d", set.Workers, *workers))
+		set.Workers = *workers
+	}
+	b.settings.Store(&set)
+	return strings.Join(parts, ", "), b.pool.Load(), nil
+}
+
+// resizePool changes how many workers p has. A reload and an operator may both be at
+// it, and either may fail: whoever ends last says how many there are.
+func (b *Bulkhead) resizePool(ctx context.Context, p *pool.Pool, workers int) error {
+	err := p.Resize(ctx, workers)
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if has := len(p.Status()); p == b.pool.Load() && has != b.settings.Load().Workers {
+		set := *b.settings.Load()
+		set.Workers = has
+		b.settings.Store(&set)
+	}
+	return err
 }
 
 // ForceBreaker sets who decides about a bulkhead's breaker, until the next

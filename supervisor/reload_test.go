@@ -1,7 +1,9 @@
 package supervisor_test
 
 import (
+	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -127,5 +129,43 @@ func TestResizeLastsUntilTheReload(t *testing.T) {
 	})
 	if rep := r.Restart(t.Context(), "nobody"); rep.Error == "" {
 		t.Error("restarted nobody")
+	}
+}
+
+// A reload that comes while a resize waits for its workers is not undone by it, and
+// a resize that was given up leaves the settings as the workers are.
+func TestReloadDuringAResize(t *testing.T) {
+	two := func(c *supervisor.BulkheadConfig) { c.Workers = 2 }
+	r, next, _ := reloadable(t, bulkhead("a", two))
+	here := t.TempDir()
+	for range 2 { // one for each worker
+		r.raw("GET /a/hang?dir=" + url.QueryEscape(here) + " HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	eventually(t, 10*time.Second, "both are held", func() bool {
+		files, _ := os.ReadDir(here)
+		return len(files) == 2
+	})
+	one, forty := 1, 40
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	resized := make(chan supervisor.Report, 1)
+	go func() { resized <- r.Resize(ctx, "a", &one, &forty) }()
+	eventually(t, 10*time.Second, "the resize waits", func() bool { return len(r.bulkhead("a").Workers) == 1 })
+	*next = []supervisor.BulkheadConfig{bulkhead("a", func(c *supervisor.BulkheadConfig) {
+		c.Limit, c.Queue, c.Owner = 5, 3, "team"
+	})}
+	if rep := r.Reload(t.Context()); rep.Error != "" {
+		t.Fatalf("%+v", rep)
+	}
+	giveUp()
+	if rep := <-resized; rep.Error == "" {
+		t.Fatalf("%+v: it did not wait", rep)
+	}
+	if s := r.bulkhead("a"); s.Owner != "team" || s.Limit != 5 {
+		t.Errorf("owner %q, limit %d: the reload was undone", s.Owner, s.Limit)
+	}
+	e, err := r.Evidence("a", 0)
+	if err != nil || e.Setting.Workers != 1 || e.Setting.Queue != 3 {
+		t.Errorf("%+v, %v", e.Setting, err)
 	}
 }
