@@ -184,6 +184,9 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 	case *s.state.Load() != stateReady:
 		return 0, fmt.Errorf("the supervisor is %s", *s.state.Load())
 	}
+	if err := begins(ctx); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startWait+5*time.Second, errors.New("the new process was not ready in time"))
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)

@@ -13,8 +13,10 @@ import (
 	"commerce.example/coordinator/supervisor/pool"
 )
 
-// report times an operation on one bulkhead and puts what it did into words.
-func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, error)) Report {
+// report times an operation on one bulkhead and puts what it did into words. It does
+// nothing when ctx ends before its turn comes: whoever gave it up must not find it
+// done later.
+func (s *Supervisor) report(ctx context.Context, action, name string, do func(b *Bulkhead) (string, error)) Report {
 	begun := time.Now()
 	r := Report{Action: action, Bulkheads: []string{name}}
 	b := s.find(name)
@@ -27,20 +29,30 @@ func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, e
 	}
 	b.operate.Lock()
 	defer b.operate.Unlock()
-	did, err := do(b)
-	r.Did = did
+	err := begins(ctx)
+	if err == nil {
+		r.Did, err = do(b)
+	}
 	if err != nil {
 		r.Error = err.Error()
 	}
 	r.took(begun)
 	s.metrics.operated(action, err)
-	b.noted.transition("operator", strings.TrimSuffix(action+": "+did, ": "), r.Error)
+	b.noted.transition("operator", strings.TrimSuffix(action+": "+r.Did, ": "), r.Error)
 	if err != nil {
 		s.log.Error("operation failed", "action", action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
 	} else {
-		s.log.Info(did, "action", action, "bulkhead", name, "took_ms", r.TookMS)
+		s.log.Info(r.Did, "action", action, "bulkhead", name, "took_ms", r.TookMS)
 	}
 	return r
+}
+
+// begins is why an operation whose turn has come is not begun; nil: it is.
+func begins(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("not begun: %w", context.Cause(ctx))
+	}
+	return nil
 }
 
 func (r *Report) took(begun time.Time) {
@@ -60,7 +72,7 @@ func (s *Supervisor) find(name string) *Bulkhead {
 // Restart replaces every worker of a bulkhead, one after the other, each by one
 // that has proved itself ready. It ends a quarantine.
 func (s *Supervisor) Restart(ctx context.Context, name string) Report {
-	return s.report("restart", name, func(b *Bulkhead) (string, error) {
+	return s.report(ctx, "restart", name, func(b *Bulkhead) (string, error) {
 		n, err := b.pool.Load().Restart(ctx)
 		return fmt.Sprintf("replaced %s", plural(n, "worker")), err
 	})
@@ -69,7 +81,7 @@ func (s *Supervisor) Restart(ctx context.Context, name string) Report {
 // Drain has a bulkhead take no new requests, and waits until those in flight
 // have ended, or ctx has.
 func (s *Supervisor) Drain(ctx context.Context, name string) Report {
-	return s.report("drain", name, func(b *Bulkhead) (string, error) {
+	return s.report(ctx, "drain", name, func(b *Bulkhead) (string, error) {
 		b.draining.Store(true)
 		waited := b.inFlight()
 		for b.inFlight() > 0 {
@@ -88,8 +100,8 @@ func (b *Bulkhead) inFlight() int {
 }
 
 // Resume ends a Drain.
-func (s *Supervisor) Resume(_ context.Context, name string) Report {
-	return s.report("resume", name, func(b *Bulkhead) (string, error) {
+func (s *Supervisor) Resume(ctx context.Context, name string) Report {
+	return s.report(ctx, "resume", name, func(b *Bulkhead) (string, error) {
 		if !b.draining.Swap(false) {
 			return "was not drained", nil
 		}
@@ -100,7 +112,7 @@ func (s *Supervisor) Resume(_ context.Context, name string) Report {
 // Resize changes workers and limit, either or both, until the next reload. An
 // adaptive limit is fixed until then.
 func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *int) Report {
-	return s.report("resize", name, func(b *Bulkhead) (string, error) {
+	return s.report(ctx, "resize", name, func(b *Bulkhead) (string, error) {
 		did, workersOf, err := b.resize(workers, limit)
 		if err == nil && workers != nil {
 			err = b.resizePool(ctx, workersOf, *workers)
@@ -160,8 +172,8 @@ func (b *Bulkhead) resizePool(ctx context.Context, p *pool.Pool, workers int) er
 
 // ForceBreaker sets who decides about a bulkhead's breaker, until the next
 // reload.
-func (s *Supervisor) ForceBreaker(_ context.Context, name string, mode breaker.Mode) Report {
-	return s.report("breaker", name, func(b *Bulkhead) (string, error) {
+func (s *Supervisor) ForceBreaker(ctx context.Context, name string, mode breaker.Mode) Report {
+	return s.report(ctx, "breaker", name, func(b *Bulkhead) (string, error) {
 		now := time.Now()
 		was := b.breaker.Stats(now).State
 		b.breaker.SetMode(now, mode)
@@ -171,8 +183,8 @@ func (s *Supervisor) ForceBreaker(_ context.Context, name string, mode breaker.M
 
 // Forgive has a bulkhead take requests again that it refuses because workers died
 // with them: the one of a fingerprint, or with an empty one all.
-func (s *Supervisor) Forgive(_ context.Context, name, fingerprint string) Report {
-	return s.report("forgive", name, func(b *Bulkhead) (string, error) {
+func (s *Supervisor) Forgive(ctx context.Context, name, fingerprint string) Report {
+	return s.report(ctx, "forgive", name, func(b *Bulkhead) (string, error) {
 		n := b.poison.forgive(fingerprint, time.Now())
 		if n == 0 && fingerprint != "" {
 			return "", fmt.Errorf("it refuses no request of fingerprint %s", fingerprint)

@@ -65,6 +65,9 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	if state := *s.state.Load(); state != stateReady {
 		return fmt.Errorf("the supervisor is %s", state)
 	}
+	if err := begins(ctx); err != nil {
+		return err
+	}
 	r.Details = append(r.Details, s.access.reopen(ctx)...) // whatever the configuration is: the file was moved
 	config, err := s.options.Load()
 	if err != nil {

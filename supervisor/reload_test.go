@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor"
+	"commerce.example/coordinator/supervisor/breaker"
 )
 
 func pids(b supervisor.BulkheadStatus) (list []int) {
@@ -167,5 +168,59 @@ func TestReloadDuringAResize(t *testing.T) {
 	e, err := r.Evidence("a", 0)
 	if err != nil || e.Setting.Workers != 1 || e.Setting.Queue != 3 {
 		t.Errorf("%+v, %v", e.Setting, err)
+	}
+}
+
+// A resize that was given up before it was begun changes nothing.
+func TestResizeGivenUpLeavesWhatThereIs(t *testing.T) {
+	r, _, _ := reloadable(t, bulkhead("a"))
+	ended, end := context.WithCancel(t.Context())
+	end()
+	three := 3
+	if rep := r.Resize(ended, "a", &three, nil); !strings.Contains(rep.Error, "not begun") {
+		t.Errorf("%+v", rep)
+	}
+	if e, err := r.Evidence("a", 0); err != nil || e.Setting.Workers != 1 || len(r.bulkhead("a").Workers) != 1 {
+		t.Errorf("%+v, %v", e.Setting, err)
+	}
+}
+
+// What its operator does not wait for any more is not done later, behind his back.
+func TestOperationGivenUpInTheQueueIsNotDone(t *testing.T) {
+	r := start(t, []supervisor.BulkheadConfig{bulkhead("a")})
+	here := t.TempDir()
+	client, _ := r.raw("GET /a/hang?dir=" + url.QueryEscape(here) + " HTTP/1.1\r\nHost: x\r\n\r\n")
+	eventually(t, 10*time.Second, "it is held", func() bool {
+		files, _ := os.ReadDir(here)
+		return len(files) == 1
+	})
+	drained := make(chan supervisor.Report, 1)
+	go func() { drained <- r.Drain(t.Context(), "a") }()
+	eventually(t, 10*time.Second, "the drain waits", func() bool { return r.bulkhead("a").State == "draining" })
+
+	ctx, giveUp := context.WithCancelCause(t.Context())
+	reports := make(chan supervisor.Report, 5)
+	two := 2
+	for _, do := range []func() supervisor.Report{
+		func() supervisor.Report { return r.ForceBreaker(ctx, "a", breaker.Open) },
+		func() supervisor.Report { return r.Resume(ctx, "a") },
+		func() supervisor.Report { return r.Forgive(ctx, "a", "") },
+		func() supervisor.Report { return r.Restart(ctx, "a") },
+		func() supervisor.Report { return r.Resize(ctx, "a", nil, &two) },
+	} {
+		go func() { reports <- do() }()
+	}
+	giveUp(errors.New("the operator left"))
+	client.Close()
+	if rep := <-drained; rep.Error != "" {
+		t.Fatalf("%+v", rep)
+	}
+	for range 5 {
+		if rep := <-reports; rep.Error != "not begun: the operator left" || rep.Did != "" {
+			t.Errorf("%+v", rep)
+		}
+	}
+	if s := r.bulkhead("a"); s.State != "draining" || s.Limit != 8 || s.Breaker.State != "closed" {
+		t.Errorf("%+v", s)
 	}
 }
