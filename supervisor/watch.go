@@ -88,8 +88,8 @@ func (c *call) look(now time.Time, since time.Duration, rate int64) {
 	case !c.headed.Load():
 		if now.After(c.deadline) {
 			c.cancel(c.whoHoldsUp())
-		} else if !c.slowAt.IsZero() && now.After(c.slowAt) {
-			c.slowAt = time.Time{}
+		} else if c.charged.Load() && now.After(c.slowAt) {
+			c.charged.Store(false)
 			c.ticket.Overdue(now)
 		}
 	default:
