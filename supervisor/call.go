@@ -82,7 +82,7 @@ type call struct {
 	writing   atomic.Int64 // bytes that wait for the client to read; 0: none do
 	moved     atomic.Int64 // bytes of the answer so far
 	wanted    atomic.Bool  // the answer is of use without the client: for a repeat
-	unheard   atomic.Int64 // bytes of the answer that came when the client was gone
+	unheard   atomic.Int64 // bytes that moved, but to no client: of an answer that came when it was gone, and to a backend after an upgrade
 	gathered  atomic.Int64 // bytes of the body that is read to be kept
 	gathering atomic.Bool  // and it is being read
 	pace      pace
@@ -307,11 +307,11 @@ func (c *call) cancel(fault exchange.Fault) {
 	}
 }
 
-// over reports whether the watch has ended the call.
-func (c *call) over() bool {
+// whyOver is why the watch has ended the call; nil: it has not.
+func (c *call) whyOver() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.cause != nil
+	return c.cause
 }
 
 func (c *call) answered(sentAt time.Time) {

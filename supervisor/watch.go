@@ -131,7 +131,7 @@ func (c *call) timeOut(fault exchange.Fault, now time.Time) {
 // whose call is over. Nothing else would: a client that has shut its own side is
 // gone, and can refuse to read for ever.
 func (c *call) letGo(now time.Time) {
-	if c.writing.Load() == 0 || !c.over() && c.leftAt.IsZero() {
+	if c.writing.Load() == 0 || c.whyOver() == nil && c.leftAt.IsZero() {
 		return
 	}
 	if c.overAt.IsZero() {
