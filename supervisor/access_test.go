@@ -3,6 +3,8 @@ package supervisor_test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -154,6 +156,28 @@ func TestAccessLogOfTheLastRequests(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	if !bytes.Contains(text, []byte(`"status":101`)) || !bytes.Contains(text, []byte(`"status":504`)) {
+		t.Errorf("%s", text)
+	}
+}
+
+// Bytes out are those that went to the client, of a WebSocket too.
+func TestAccessLogOfAWebSocketCountsOneWay(t *testing.T) {
+	var out shared
+	r := start(t, []supervisor.BulkheadConfig{bulkhead("a")}, accessLogged(t, "all", ""), func(o *supervisor.Options) { o.Stdout = &out })
+	nc, br := r.raw("GET /a/upgrade HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != 101 {
+		t.Fatal(resp, err)
+	}
+	echo := make([]byte, 5)
+	if _, err := io.WriteString(nc, "hello"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(br, echo); err != nil || string(echo) != "hello" {
+		t.Fatalf("%q, %v", echo, err)
+	}
+	nc.Close()
+	eventually(t, 5*time.Second, "its line", func() bool { return bytes.Contains(out.read(), []byte("/a/upgrade")) })
+	if text := out.read(); !bytes.Contains(text, []byte(`"bytes_out":5,`)) {
 		t.Errorf("%s", text)
 	}
 }

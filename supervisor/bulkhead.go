@@ -47,7 +47,8 @@ type Bulkhead struct {
 	boundSeen    time.Time     // by the watch: of the stay at a bound that the log tells of
 	slowDumped   time.Time     // by the watch: when stacks were last asked for on account of a slow request
 
-	operate sync.Mutex // one operation of an operator at a time
+	operate  sync.Mutex // one operation of an operator at a time
+	changing sync.Mutex // of settings, limit and pool: a reload may come while an operation waits. Nobody waits with it
 }
 
 // commons is what bulkheads share: they only write to it, and none waits for what

@@ -73,15 +73,16 @@ type call struct {
 	// For the watch.
 	place     int       // in its list; -1: not in it
 	deadline  time.Time // of the answer's head
-	slowAt    time.Time // zero: never
+	slowAt    time.Time // for the watch once charged is set
 	reportAt  time.Time // to the slow log; zero: never
 	ends      time.Time // by MAX_DURATION; zero: never
 	headed    atomic.Bool
+	charged   atomic.Bool  // the backend has it, and SLOW_CALL has not passed yet
 	ownPace   atomic.Bool  // see hasOwnPace
 	writing   atomic.Int64 // bytes that wait for the client to read; 0: none do
 	moved     atomic.Int64 // bytes of the answer so far
 	wanted    atomic.Bool  // the answer is of use without the client: for a repeat
-	unheard   atomic.Int64 // bytes of the answer that came when the client was gone
+	unheard   atomic.Int64 // bytes that moved, but to no client: of an answer that came when it was gone, and to a backend after an upgrade
 	gathered  atomic.Int64 // bytes of the body that is read to be kept
 	gathering atomic.Bool  // and it is being read
 	pace      pace
@@ -180,9 +181,7 @@ func isEventStream(h http.Header) bool {
 
 // admit takes the breaker's permit.
 func (c *call) admit() (ok bool) {
-	if c.ticket, ok = c.bulkhead.breaker.Admit(c.admitted); ok && c.set.Breaker.SlowCall > 0 {
-		c.slowAt = c.admitted.Add(c.set.Breaker.SlowCall)
-	}
+	c.ticket, ok = c.bulkhead.breaker.Admit(c.admitted)
 	if a := c.bulkhead.adaptive.Load(); ok && a != nil && c.slot == c.bulkhead.limiter {
 		c.sample = a.Begin(c.admitted)
 	}
@@ -212,6 +211,7 @@ func (c *call) send() (*http.Response, error) {
 				return nil, err
 			}
 			sentAt = c.handed
+			c.charge()
 		}
 		x := &ipc.Call{Request: c.r, Deadline: c.deadline, Inform: c.inform, StopBody: c.stopBody}
 		if cause := c.attach(x, lease); cause != nil {
@@ -241,6 +241,21 @@ func (c *call) send() (*http.Response, error) {
 			c.lease = pool.Lease{} // it was not the worker's fault: the same one will do
 		}
 		c.handed = time.Now()
+	}
+}
+
+// charge starts the clocks by which the backend is judged. What the client took for a
+// body that is kept, and the disk for the intent, is not its doing.
+func (c *call) charge() {
+	from := c.admitted
+	if c.journaled.entry != nil {
+		from = c.handed
+		c.ticket.Sent(from)
+		c.sample.Sent(from)
+	}
+	if slow := c.set.Breaker.SlowCall; slow > 0 {
+		c.slowAt = from.Add(slow)
+		c.charged.Store(true)
 	}
 }
 
@@ -296,11 +311,11 @@ func (c *call) cancel(fault exchange.Fault) {
 	}
 }
 
-// over reports whether the watch has ended the call.
-func (c *call) over() bool {
+// whyOver is why the watch has ended the call; nil: it has not.
+func (c *call) whyOver() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.cause != nil
+	return c.cause
 }
 
 func (c *call) answered(sentAt time.Time) {

@@ -130,7 +130,7 @@ func (s *Supervisor) Drill(ctx context.Context, name string, p DrillPlan) Report
 	}
 	defer free()
 	var result *DrillResult // nil: it did not begin
-	r := s.report("drill", name, func(b *Bulkhead) (string, error) {
+	r := s.report(ctx, "drill", name, func(b *Bulkhead) (string, error) {
 		d := &drill{s: s, bulkhead: b, plan: p, fault: newDrillFault(b, p)}
 		if err := d.unfit(); err != nil {
 			return "", fmt.Errorf("refused: %w", err)

@@ -184,6 +184,9 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 	case *s.state.Load() != stateReady:
 		return 0, fmt.Errorf("the supervisor is %s", *s.state.Load())
 	}
+	if err := begins(ctx); err != nil {
+		return 0, err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, startWait+5*time.Second, errors.New("the new process was not ready in time"))
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
@@ -195,17 +198,21 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 	}
 	defer next.line.Close()
 	defer next.out.Close()
-	begun, resume := time.Now(), func(bool) {}
+	begun := time.Now()
+	var resume func(ceded bool) // nil: it has not been told to go
 	if err = next.await(ctx, "ready"); err == nil {
-		resume = s.keys.pause()
-		err = next.takeOver(ctx)
+		if resume, err = s.keys.pause(ctx); err == nil {
+			err = next.takeOver(ctx)
+		}
 	}
 	if err != nil {
 		_ = next.process.Kill()
 		<-next.ended
 		s.generation.reclaim()
-		s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // it may have sent some
-		resume(false)
+		if resume != nil {
+			s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // it may have sent some
+			resume(false)
+		}
 		return 0, err
 	}
 	resume(true)

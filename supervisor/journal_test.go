@@ -2,7 +2,9 @@ package supervisor_test
 
 import (
 	"bytes"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -282,5 +284,28 @@ func BenchmarkJournal(b *testing.B) {
 		b.Run("post-"+name, func(b *testing.B) {
 			repeatOne(b, r, "POST /"+name+"/sum HTTP/1.1\r\nHost: x\r\nContent-Length: 456\r\n\r\n"+strings.Repeat("x", 456))
 		})
+	}
+}
+
+// A client that is slow with a body that is kept does not make the backend slow.
+func TestKeptBodyIsNotChargedToTheBackend(t *testing.T) {
+	slow := func(c *supervisor.BulkheadConfig) {
+		c.BreakerMode = breaker.Auto
+		c.Breaker.SlowCall, c.Breaker.MinCalls, c.Breaker.SlowRatio = 500*time.Millisecond, 1, 0.1
+	}
+	r := start(t, []supervisor.BulkheadConfig{keeping("a", slow)}, withKeys(keysOf(t, "1")))
+	client, answer := r.raw("POST /a/sum HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+	<-time.After(700 * time.Millisecond) // the watch has looked often since it would have been slow
+	if _, err := io.WriteString(client, "cd"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(answer, nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	resp.Body.Close()
+	eventually(t, 5*time.Second, "it is over", func() bool { return r.bulkhead("a").InFlight == 0 })
+	if s := r.bulkhead("a").Breaker; s.State != "closed" || s.Calls != 1 || s.Slow != 0 {
+		t.Errorf("%+v", s)
 	}
 }

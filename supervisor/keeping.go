@@ -89,13 +89,6 @@ func (c *call) readBody(most int64) (body []byte, whole bool, err error) {
 	}
 }
 
-// whyOver is why the watch has ended the call; nil: it has not.
-func (c *call) whyOver() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cause
-}
-
 // seal keeps the request as it leaves. That it cannot be kept is noted and stops
 // nobody, but a replay: nothing else would know what it was.
 func (c *call) seal() error {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -52,8 +53,11 @@ type keyring struct {
 	log    hclog.Logger
 	secret []byte // nil: no bulkhead has had keys; set before the first has
 
-	turn  sync.RWMutex // held by each request while its intent is recorded
-	ceded bool         // a successor has the turn; guarded by turn
+	mu      sync.Mutex    // guards what follows
+	entered int           // requests whose intent is being recorded
+	left    chan struct{} // closed when none is entered any more; nil: nobody waits for that
+	paused  chan struct{} // closed by resume; nil: there is no pause
+	ceded   bool          // a successor has the turn
 }
 
 func newKeyring(stateDir string, log hclog.Logger) *keyring {
@@ -67,24 +71,56 @@ var errNotOurTurn = errors.New("a successor takes requests with idempotency keys
 // successor takes to take over, which an upgrade bounds. Without an error, leave has
 // to follow.
 func (k *keyring) enter() error {
-	k.turn.RLock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for k.paused != nil {
+		paused := k.paused
+		k.mu.Unlock()
+		<-paused
+		k.mu.Lock()
+	}
 	if k.ceded {
-		k.turn.RUnlock()
 		return errNotOurTurn
 	}
+	k.entered++
 	return nil
 }
 
-func (k *keyring) leave() { k.turn.RUnlock() }
+func (k *keyring) leave() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.entered--; k.entered == 0 && k.left != nil {
+		close(k.left)
+		k.left = nil
+	}
+}
 
 // pause keeps intents with a key from being recorded until resume is called, with
-// whether somebody else goes on. Those that are being recorded it lets end, which
-// the journal bounds.
-func (k *keyring) pause() (resume func(ceded bool)) {
-	k.turn.Lock()
-	return func(ceded bool) {
-		k.ceded = ceded
-		k.turn.Unlock()
+// whether somebody else goes on. Those that are being recorded it lets end; a disk
+// that answers nothing may hold them for ever, so it gives up when ctx ends, and
+// then there is no pause. There is one at a time.
+func (k *keyring) pause(ctx context.Context) (resume func(ceded bool), err error) {
+	k.mu.Lock()
+	paused, left := make(chan struct{}), make(chan struct{})
+	k.paused = paused
+	if k.entered > 0 {
+		k.left = left
+	} else {
+		close(left)
+	}
+	k.mu.Unlock()
+	resume = func(ceded bool) {
+		k.mu.Lock()
+		k.ceded, k.paused, k.left = ceded, nil, nil
+		k.mu.Unlock()
+		close(paused)
+	}
+	select {
+	case <-left:
+		return resume, nil
+	case <-ctx.Done():
+		resume(false)
+		return nil, fmt.Errorf("requests with idempotency keys are still being recorded: %w", context.Cause(ctx))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"commerce.example/coordinator/supervisor/adaptive"
+	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/limit"
 )
 
@@ -47,6 +48,31 @@ func TestLimitAtItsBoundIsLogged(t *testing.T) {
 			t.Errorf("%s %+v", mode, found)
 		}
 	})
+}
+
+// The steps of a limit that follows the backend are no change of the setting, which
+// is its upper bound; what an operator does is one.
+func TestStepsOfALimitAreNoChangeOfTheSetting(t *testing.T) {
+	c := BulkheadConfig{
+		Name: "orders", Limit: 8, Adaptive: adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 8}, BreakerMode: breaker.Auto,
+		Breaker: breaker.Settings{Window: 10 * time.Second, MinCalls: 5, FailureRatio: 0.5, SlowRatio: 1, OpenFor: time.Second, Probes: 1},
+	}
+	begun := time.Now()
+	b := newBulkhead(c, commons{keyring: &keyring{}}, nil, begun)
+	b.observeSetting(begun.Add(time.Second))
+	b.limiter.SetLimit(5)
+	b.observeSetting(begun.Add(2 * time.Second))
+	if s := b.sized.Load(); s.setting.Limit != 8 || !s.since.Equal(begun) {
+		t.Errorf("%+v, since %v", s.setting, s.since.Sub(begun))
+	}
+	three := 3
+	if _, _, err := b.resize(nil, &three); err != nil {
+		t.Fatal(err)
+	}
+	b.observeSetting(begun.Add(3 * time.Second))
+	if s := b.sized.Load(); s.setting.Limit != 3 || s.since.Sub(begun) != 3*time.Second {
+		t.Errorf("%+v, since %v", s.setting, s.since.Sub(begun))
+	}
 }
 
 // What counts for an adaptive limit: too much, the time that an answer took, or

@@ -10,10 +10,13 @@ import (
 
 	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/pool"
 )
 
-// report times an operation on one bulkhead and puts what it did into words.
-func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, error)) Report {
+// report times an operation on one bulkhead and puts what it did into words. It does
+// nothing when ctx ends before its turn comes: whoever gave it up must not find it
+// done later.
+func (s *Supervisor) report(ctx context.Context, action, name string, do func(b *Bulkhead) (string, error)) Report {
 	begun := time.Now()
 	r := Report{Action: action, Bulkheads: []string{name}}
 	b := s.find(name)
@@ -26,20 +29,30 @@ func (s *Supervisor) report(action, name string, do func(b *Bulkhead) (string, e
 	}
 	b.operate.Lock()
 	defer b.operate.Unlock()
-	did, err := do(b)
-	r.Did = did
+	err := begins(ctx)
+	if err == nil {
+		r.Did, err = do(b)
+	}
 	if err != nil {
 		r.Error = err.Error()
 	}
 	r.took(begun)
 	s.metrics.operated(action, err)
-	b.noted.transition("operator", strings.TrimSuffix(action+": "+did, ": "), r.Error)
+	b.noted.transition("operator", strings.TrimSuffix(action+": "+r.Did, ": "), r.Error)
 	if err != nil {
 		s.log.Error("operation failed", "action", action, "bulkhead", name, "error", err, "took_ms", r.TookMS)
 	} else {
-		s.log.Info(did, "action", action, "bulkhead", name, "took_ms", r.TookMS)
+		s.log.Info(r.Did, "action", action, "bulkhead", name, "took_ms", r.TookMS)
 	}
 	return r
+}
+
+// begins is why an operation whose turn has come is not begun; nil: it is.
+func begins(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("not begun: %w", context.Cause(ctx))
+	}
+	return nil
 }
 
 func (r *Report) took(begun time.Time) {
@@ -59,7 +72,7 @@ func (s *Supervisor) find(name string) *Bulkhead {
 // Restart replaces every worker of a bulkhead, one after the other, each by one
 // that has proved itself ready. It ends a quarantine.
 func (s *Supervisor) Restart(ctx context.Context, name string) Report {
-	return s.report("restart", name, func(b *Bulkhead) (string, error) {
+	return s.report(ctx, "restart", name, func(b *Bulkhead) (string, error) {
 		n, err := b.pool.Load().Restart(ctx)
 		return fmt.Sprintf("replaced %s", plural(n, "worker")), err
 	})
@@ -68,7 +81,7 @@ func (s *Supervisor) Restart(ctx context.Context, name string) Report {
 // Drain has a bulkhead take no new requests, and waits until those in flight
 // have ended, or ctx has.
 func (s *Supervisor) Drain(ctx context.Context, name string) Report {
-	return s.report("drain", name, func(b *Bulkhead) (string, error) {
+	return s.report(ctx, "drain", name, func(b *Bulkhead) (string, error) {
 		b.draining.Store(true)
 		waited := b.inFlight()
 		for b.inFlight() > 0 {
@@ -87,8 +100,8 @@ func (b *Bulkhead) inFlight() int {
 }
 
 // Resume ends a Drain.
-func (s *Supervisor) Resume(_ context.Context, name string) Report {
-	return s.report("resume", name, func(b *Bulkhead) (string, error) {
+func (s *Supervisor) Resume(ctx context.Context, name string) Report {
+	return s.report(ctx, "resume", name, func(b *Bulkhead) (string, error) {
 		if !b.draining.Swap(false) {
 			return "was not drained", nil
 		}
@@ -99,47 +112,68 @@ func (s *Supervisor) Resume(_ context.Context, name string) Report {
 // Resize changes workers and limit, either or both, until the next reload. An
 // adaptive limit is fixed until then.
 func (s *Supervisor) Resize(ctx context.Context, name string, workers, limit *int) Report {
-	return s.report("resize", name, func(b *Bulkhead) (string, error) {
-		set := *b.settings.Load()
-		switch {
-		case workers == nil && limit == nil:
-			return "", fmt.Errorf("neither workers nor limit is given")
-		case workers != nil && set.Fallback.Always:
-			return "", fmt.Errorf("it answers from backup data alone and has no workers")
-		case limit != nil && *limit < 1:
-			return "", fmt.Errorf("limit %d: at least 1 is needed", *limit)
-		case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
-			return "", fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+	return s.report(ctx, "resize", name, func(b *Bulkhead) (string, error) {
+		did, workersOf, err := b.resize(workers, limit)
+		if err == nil && workers != nil {
+			err = b.resizePool(ctx, workersOf, *workers)
 		}
-		did := ""
-		if limit != nil {
-			did = fmt.Sprintf("limit %d -> %d", b.limiter.Stats(time.Now()).Limit, *limit)
-			if set.Adaptive.Mode != adaptive.Fixed {
-				did += fmt.Sprintf(", fixed until the next reload (it was %s)", set.Adaptive)
-			}
-			set.Limit, set.Adaptive = *limit, adaptive.Settings{}
-			b.setLimit(set.BulkheadConfig)
-		}
-		if workers != nil {
-			if did != "" {
-				did += ", "
-			}
-			did += fmt.Sprintf("workers %d -> %d", set.Workers, *workers)
-			if err := b.pool.Load().Resize(ctx, *workers); err != nil {
-				b.settings.Store(&set)
-				return did, err
-			}
-			set.Workers = *workers
-		}
-		b.settings.Store(&set)
-		return did, nil
+		return did, err
 	})
+}
+
+// resize puts what does not take time in force. The workers are those of p.
+func (b *Bulkhead) resize(workers, limit *int) (did string, p *pool.Pool, err error) {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	set := *b.settings.Load()
+	switch {
+	case workers == nil && limit == nil:
+		return "", nil, fmt.Errorf("neither workers nor limit is given")
+	case workers != nil && *workers < 1:
+		return "", nil, fmt.Errorf("%d workers: at least 1 is needed", *workers)
+	case workers != nil && set.Fallback.Always:
+		return "", nil, fmt.Errorf("it answers from backup data alone and has no workers")
+	case limit != nil && *limit < 1:
+		return "", nil, fmt.Errorf("limit %d: at least 1 is needed", *limit)
+	case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
+		return "", nil, fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+	}
+	var parts []string
+	if limit != nil {
+		part := fmt.Sprintf("limit %d -> %d", b.limiter.Stats(time.Now()).Limit, *limit)
+		if set.Adaptive.Mode != adaptive.Fixed {
+			part += fmt.Sprintf(", fixed until the next reload (it was %s)", set.Adaptive)
+		}
+		parts = append(parts, part)
+		set.Limit, set.Adaptive = *limit, adaptive.Settings{}
+		b.setLimit(set.BulkheadConfig)
+	}
+	if workers != nil {
+		parts = append(parts, fmt.Sprintf("workers %d -> %d", set.Workers, *workers))
+		set.Workers = *workers
+	}
+	b.settings.Store(&set)
+	return strings.Join(parts, ", "), b.pool.Load(), nil
+}
+
+// resizePool changes how many workers p has. A reload and an operator may both be at
+// it, and either may fail: whoever ends last says how many there are.
+func (b *Bulkhead) resizePool(ctx context.Context, p *pool.Pool, workers int) error {
+	err := p.Resize(ctx, workers)
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if has := len(p.Status()); p == b.pool.Load() && has != b.settings.Load().Workers {
+		set := *b.settings.Load()
+		set.Workers = has
+		b.settings.Store(&set)
+	}
+	return err
 }
 
 // ForceBreaker sets who decides about a bulkhead's breaker, until the next
 // reload.
-func (s *Supervisor) ForceBreaker(_ context.Context, name string, mode breaker.Mode) Report {
-	return s.report("breaker", name, func(b *Bulkhead) (string, error) {
+func (s *Supervisor) ForceBreaker(ctx context.Context, name string, mode breaker.Mode) Report {
+	return s.report(ctx, "breaker", name, func(b *Bulkhead) (string, error) {
 		now := time.Now()
 		was := b.breaker.Stats(now).State
 		b.breaker.SetMode(now, mode)
@@ -149,8 +183,8 @@ func (s *Supervisor) ForceBreaker(_ context.Context, name string, mode breaker.M
 
 // Forgive has a bulkhead take requests again that it refuses because workers died
 // with them: the one of a fingerprint, or with an empty one all.
-func (s *Supervisor) Forgive(_ context.Context, name, fingerprint string) Report {
-	return s.report("forgive", name, func(b *Bulkhead) (string, error) {
+func (s *Supervisor) Forgive(ctx context.Context, name, fingerprint string) Report {
+	return s.report(ctx, "forgive", name, func(b *Bulkhead) (string, error) {
 		n := b.poison.forgive(fingerprint, time.Now())
 		if n == 0 && fingerprint != "" {
 			return "", fmt.Errorf("it refuses no request of fingerprint %s", fingerprint)

@@ -65,6 +65,9 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	if state := *s.state.Load(); state != stateReady {
 		return fmt.Errorf("the supervisor is %s", state)
 	}
+	if err := begins(ctx); err != nil {
+		return err
+	}
 	r.Details = append(r.Details, s.access.reopen(ctx)...) // whatever the configuration is: the file was moved
 	config, err := s.options.Load()
 	if err != nil {
@@ -248,13 +251,13 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 		b := c.bulkhead
 		if c.added {
 			s.keys.restoreAll(keysOf([]*Bulkhead{b}))
+			b.pool.Store(c.pool)
 		} else if !c.kept {
-			if err := b.apply(c.to); err != nil {
+			before, err := b.apply(c.to, c.pool)
+			if err != nil {
 				said = append(said, fmt.Sprintf("%s: keeps its IDEMPOTENCY_* settings: %v", c.to.Name, err))
 			}
-		}
-		if c.pool != nil {
-			if before := b.pool.Swap(c.pool); before != nil {
+			if before != nil {
 				old[c.to.Name] = before
 			}
 		}
@@ -267,9 +270,13 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	s.journal.setScope(next)
 
 	for _, c := range p.revisions {
-		if !c.kept && c.pool == nil && c.from.Workers != c.to.Workers {
+		if c.kept || c.pool != nil {
+			continue
+		}
+		// By what there is: an operator may have resized it since the plan was made.
+		if p := c.bulkhead.pool.Load(); len(p.Status()) != c.to.Workers {
 			ctx, cancel := context.WithTimeout(context.Background(), startWait)
-			if err := c.bulkhead.pool.Load().Resize(ctx, c.to.Workers); err != nil {
+			if err := c.bulkhead.resizePool(ctx, p, c.to.Workers); err != nil {
 				s.log.Error("resize", "bulkhead", c.to.Name, "error", err)
 			}
 			cancel()
@@ -322,15 +329,22 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 	return nil
 }
 
-// apply changes in place what workers do not see. With an error the settings of its
-// keys stay, and all others change.
-func (b *Bulkhead) apply(c BulkheadConfig) error {
-	now, before := time.Now(), b.settings.Load()
-	keys, err := b.keyring.store(c.Idempotency, before.keys)
-	if keys != nil && before.keys == nil {
+// apply changes in place what workers do not see, and replaces the workers where
+// there are others; it returns those that it replaced, or nil. With an error the
+// settings of its keys stay, and all others change.
+func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.Pool, err error) {
+	had := b.settings.Load().keys // which reloads alone change
+	keys, err := b.keyring.store(c.Idempotency, had)
+	if keys != nil && had == nil {
 		b.keyring.restoreAll(map[string]*idempotency.Store{c.Name: keys})
 	}
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	now, before := time.Now(), b.settings.Load()
 	b.settings.Store(newSettings(c, before, keys))
+	if workers != nil {
+		replaced = b.pool.Swap(workers)
+	}
 	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
 		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
 	} else {
@@ -339,7 +353,7 @@ func (b *Bulkhead) apply(c BulkheadConfig) error {
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)
 	b.breaker.SetMode(now, c.BreakerMode)
-	return err
+	return replaced, err
 }
 
 func (p *reloadPlan) touched() []string {

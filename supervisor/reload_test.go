@@ -1,7 +1,9 @@
 package supervisor_test
 
 import (
+	"context"
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor"
+	"commerce.example/coordinator/supervisor/breaker"
 )
 
 func pids(b supervisor.BulkheadStatus) (list []int) {
@@ -127,5 +130,97 @@ func TestResizeLastsUntilTheReload(t *testing.T) {
 	})
 	if rep := r.Restart(t.Context(), "nobody"); rep.Error == "" {
 		t.Error("restarted nobody")
+	}
+}
+
+// A reload that comes while a resize waits for its workers is not undone by it, and
+// a resize that was given up leaves the settings as the workers are.
+func TestReloadDuringAResize(t *testing.T) {
+	two := func(c *supervisor.BulkheadConfig) { c.Workers = 2 }
+	r, next, _ := reloadable(t, bulkhead("a", two))
+	here := t.TempDir()
+	for range 2 { // one for each worker
+		r.raw("GET /a/hang?dir=" + url.QueryEscape(here) + " HTTP/1.1\r\nHost: x\r\n\r\n")
+	}
+	eventually(t, 10*time.Second, "both are held", func() bool {
+		files, _ := os.ReadDir(here)
+		return len(files) == 2
+	})
+	one, forty := 1, 40
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	resized := make(chan supervisor.Report, 1)
+	go func() { resized <- r.Resize(ctx, "a", &one, &forty) }()
+	eventually(t, 10*time.Second, "the resize waits", func() bool { return len(r.bulkhead("a").Workers) == 1 })
+	*next = []supervisor.BulkheadConfig{bulkhead("a", func(c *supervisor.BulkheadConfig) {
+		c.Limit, c.Queue, c.Owner = 5, 3, "team"
+	})}
+	if rep := r.Reload(t.Context()); rep.Error != "" {
+		t.Fatalf("%+v", rep)
+	}
+	giveUp()
+	if rep := <-resized; rep.Error == "" {
+		t.Fatalf("%+v: it did not wait", rep)
+	}
+	if s := r.bulkhead("a"); s.Owner != "team" || s.Limit != 5 {
+		t.Errorf("owner %q, limit %d: the reload was undone", s.Owner, s.Limit)
+	}
+	e, err := r.Evidence("a", 0)
+	if err != nil || e.Setting.Workers != 1 || e.Setting.Queue != 3 {
+		t.Errorf("%+v, %v", e.Setting, err)
+	}
+}
+
+// A resize that was given up before it was begun changes nothing.
+func TestResizeGivenUpLeavesWhatThereIs(t *testing.T) {
+	r, _, _ := reloadable(t, bulkhead("a"))
+	ended, end := context.WithCancel(t.Context())
+	end()
+	three := 3
+	if rep := r.Resize(ended, "a", &three, nil); !strings.Contains(rep.Error, "not begun") {
+		t.Errorf("%+v", rep)
+	}
+	if e, err := r.Evidence("a", 0); err != nil || e.Setting.Workers != 1 || len(r.bulkhead("a").Workers) != 1 {
+		t.Errorf("%+v, %v", e.Setting, err)
+	}
+}
+
+// What its operator does not wait for any more is not done later, behind his back.
+func TestOperationGivenUpInTheQueueIsNotDone(t *testing.T) {
+	r := start(t, []supervisor.BulkheadConfig{bulkhead("a")})
+	here := t.TempDir()
+	client, _ := r.raw("GET /a/hang?dir=" + url.QueryEscape(here) + " HTTP/1.1\r\nHost: x\r\n\r\n")
+	eventually(t, 10*time.Second, "it is held", func() bool {
+		files, _ := os.ReadDir(here)
+		return len(files) == 1
+	})
+	drained := make(chan supervisor.Report, 1)
+	go func() { drained <- r.Drain(t.Context(), "a") }()
+	eventually(t, 10*time.Second, "the drain waits", func() bool { return r.bulkhead("a").State == "draining" })
+
+	ctx, giveUp := context.WithCancelCause(t.Context())
+	reports := make(chan supervisor.Report, 5)
+	two := 2
+	for _, do := range []func() supervisor.Report{
+		func() supervisor.Report { return r.ForceBreaker(ctx, "a", breaker.Open) },
+		func() supervisor.Report { return r.Resume(ctx, "a") },
+		func() supervisor.Report { return r.Forgive(ctx, "a", "") },
+		func() supervisor.Report { return r.Restart(ctx, "a") },
+		func() supervisor.Report { return r.Resize(ctx, "a", nil, &two) },
+	} {
+		go func() { reports <- do() }()
+	}
+	giveUp(errors.New("the operator left"))
+	client.Close()
+	if rep := <-drained; rep.Error != "" {
+		t.Fatalf("%+v", rep)
+	}
+	for range 5 {
+		if rep := <-reports; rep.Error != "not begun: the operator left" || rep.Did != "" {
+			t.Errorf("%+v", rep)
+		}
+	}
+	if s := r.bulkhead("a"); s.State != "draining" || s.Limit != 8 || s.Breaker.State != "closed" {
+		t.Errorf("%+v", s)
 	}
 }

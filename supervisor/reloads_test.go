@@ -87,6 +87,30 @@ func TestSharedReloadEndsWithItsLastWaiter(t *testing.T) {
 	}
 }
 
+// A reload that everybody has left before its turn is not done.
+func TestReloadGivenUpInTheQueueIsNotDone(t *testing.T) {
+	entered, gate := make(chan int, 10), make(chan struct{})
+	r := counted(t, entered, gate)
+	first, left := make(chan supervisor.Report, 1), make(chan supervisor.Report, 1)
+	go func() { first <- r.Reload(context.Background()) }()
+	<-entered
+	ctx, leave := context.WithCancelCause(t.Context())
+	go func() { left <- r.Reload(ctx) }()
+	eventually(t, 5*time.Second, "one waits", func() bool { return supervisor.Waiting(r.Supervisor) == 1 })
+	leave(errors.New("bored"))
+	eventually(t, 5*time.Second, "nobody waits", func() bool { return supervisor.Waiting(r.Supervisor) == 0 })
+	close(gate)
+	if rep := <-first; rep.Error != "" {
+		t.Errorf("%+v", rep)
+	}
+	if rep := <-left; rep.Error != "not begun: bored" {
+		t.Errorf("%+v", rep)
+	}
+	if len(entered) != 0 {
+		t.Error("the configuration was read again")
+	}
+}
+
 // A bulkhead has two generations of workers at most: the third waits until the
 // first has drained.
 func TestReloadWaitsForTheWorkersOfTheOneBefore(t *testing.T) {

@@ -46,7 +46,7 @@ const attemptsUnsent = 3
 // answer was bad, nor once any byte of the request's body or of an answer has
 // passed.
 func (c *call) again(x *ipc.Call, e *exchange.Error, attempt int) bool {
-	if x.BodyRead() || e.Stage >= exchange.Answered || c.ended() {
+	if x.BodyRead() || e.Stage >= exchange.Answered || c.whyOver() != nil {
 		return false
 	}
 	switch {
@@ -70,10 +70,4 @@ func (c *call) again(x *ipc.Call, e *exchange.Error, attempt int) bool {
 		return attempt == 1 && !c.deadly
 	}
 	return false
-}
-
-func (c *call) ended() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.cause != nil
 }

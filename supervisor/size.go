@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/sizing"
 )
 
@@ -22,7 +23,8 @@ type BulkheadEvidence struct {
 
 // SizeSetting is how large a bulkhead is, and what its workers take.
 type SizeSetting struct {
-	Limit          int     `json:"limit"`
+	Limit          int     `json:"limit"`                 // the upper bound of one that follows the backend
+	LimitLeast     int     `json:"limit_least,omitempty"` // and its lower one; 0: it is fixed
 	Queue          int     `json:"queue"`
 	QueueTimeoutMS float64 `json:"queue_timeout_ms"` // TIMEOUT, where that is shorter
 	Workers        int     `json:"workers"`
@@ -99,6 +101,9 @@ func (b *Bulkhead) evidence(now time.Time, window time.Duration) BulkheadEvidenc
 			Mode: string(b.breaker.Stats(now).Mode),
 		},
 	}
+	if set.Adaptive.Mode == adaptive.Auto {
+		e.Setting.LimitLeast = set.Adaptive.Least
+	}
 	e.Setting.CPUPerRequest = e.Evidence.CPUPerRequest().Seconds()
 	for _, u := range b.usage.read(b.pool.Load().Status()) {
 		e.Setting.Memory += u.memory
@@ -115,7 +120,7 @@ func (e BulkheadEvidence) Question() sizing.Question {
 			Setting: sizing.Setting{
 				Limit: e.Setting.Limit, Queue: e.Setting.Queue, QueueTimeout: fromMillis(e.Setting.QueueTimeoutMS),
 			},
-			Workers: e.Setting.Workers,
+			Workers: e.Setting.Workers, LimitLeast: e.Setting.LimitLeast,
 		},
 		Unchanged: time.Duration(e.Setting.UnchangedS * float64(time.Second)),
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/ipc/process"
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/pool"
 	"commerce.example/coordinator/supervisor/sizing"
@@ -16,15 +17,23 @@ type sized struct {
 	since   time.Time
 }
 
+// settingOf is that of c. A limit that follows the backend is its upper bound: its
+// steps are no change of the setting.
 func settingOf(c BulkheadConfig) sizing.Setting {
-	return sizing.Setting{Limit: c.Limit, Queue: c.Queue, QueueTimeout: min(c.QueueTimeout, c.Timeout)}
+	s := sizing.Setting{Limit: c.Limit, Queue: c.Queue, QueueTimeout: min(c.QueueTimeout, c.Timeout)}
+	if c.Adaptive.Mode == adaptive.Auto {
+		s.Limit = c.Adaptive.Most
+	}
+	return s
 }
 
 // setting is by what the bulkhead admits now.
 func (b *Bulkhead) setting(now time.Time) sizing.Setting {
-	s := settingOf(b.settings.Load().BulkheadConfig)
-	l := b.limiter.Stats(now)
-	s.Limit, s.Queue = l.Limit, l.Queue
+	set := b.settings.Load()
+	s, l := settingOf(set.BulkheadConfig), b.limiter.Stats(now)
+	if s.Queue = l.Queue; set.Adaptive.Mode != adaptive.Auto {
+		s.Limit = l.Limit
+	}
 	return s
 }
 

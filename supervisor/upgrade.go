@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
@@ -32,10 +33,10 @@ func (c *call) upgrade(resp *http.Response) {
 
 	var up sync.WaitGroup
 	up.Go(func() {
-		c.splice(backend, ahead.Reader)
+		c.splice(backend, ahead.Reader, &c.unheard)
 		closeWrite(backend)
 	})
-	c.splice(client, backend)
+	c.splice(client, backend, &c.moved)
 	closeWrite(client)
 	// The backend, or the worker before it, has gone: a client that stays would
 	// keep its place for nothing.
@@ -59,8 +60,9 @@ func writeSwitch(client net.Conn, resp *http.Response, id []string) error {
 	return bw.Flush()
 }
 
-// splice copies one direction and counts it for the idle limit.
-func (c *call) splice(dst io.Writer, src io.Reader) {
+// splice copies one direction and counts it: both keep the idle limit away, and what
+// goes to the client alone is of the answer.
+func (c *call) splice(dst io.Writer, src io.Reader, count *atomic.Int64) {
 	buf := relayBuffers.Get().(*[relayBuffer]byte)
 	defer relayBuffers.Put(buf)
 	for {
@@ -69,7 +71,7 @@ func (c *call) splice(dst io.Writer, src io.Reader) {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
 				return
 			}
-			c.moved.Add(int64(n))
+			count.Add(int64(n))
 		}
 		if err != nil {
 			return

@@ -88,8 +88,8 @@ func (c *call) look(now time.Time, since time.Duration, rate int64) {
 	case !c.headed.Load():
 		if now.After(c.deadline) {
 			c.cancel(c.whoHoldsUp())
-		} else if !c.slowAt.IsZero() && now.After(c.slowAt) {
-			c.slowAt = time.Time{}
+		} else if c.charged.Load() && now.After(c.slowAt) {
+			c.charged.Store(false)
 			c.ticket.Overdue(now)
 		}
 	default:
@@ -131,7 +131,7 @@ func (c *call) timeOut(fault exchange.Fault, now time.Time) {
 // whose call is over. Nothing else would: a client that has shut its own side is
 // gone, and can refuse to read for ever.
 func (c *call) letGo(now time.Time) {
-	if c.writing.Load() == 0 || !c.over() && c.leftAt.IsZero() {
+	if c.writing.Load() == 0 || c.whyOver() == nil && c.leftAt.IsZero() {
 		return
 	}
 	if c.overAt.IsZero() {

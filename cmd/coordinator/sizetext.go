@@ -28,6 +28,7 @@ var concerns = map[sizing.Topic]string{
 	sizing.LittleEvidence: "evidence", sizing.BreakerTimeLeft: "evidence", sizing.NotPoisson: "arrivals",
 	sizing.ModelDisagrees: "differs", sizing.BackendBottleneck: "backend", sizing.Saturated: "load",
 	sizing.QueueTooDeep: "queue", sizing.ObjectiveNotMet: "objective", sizing.SettingChanged: "setting",
+	sizing.LimitFollows: "limit",
 }
 
 var sizeColumns = []column{{"", false}, {"LIMIT", true}, {"QUEUE", true}, {"WORKERS", true}, {"REFUSED", true},

@@ -148,7 +148,7 @@ func (l *Limit) learn(at int) {
 }
 
 // looked is what the library calls once for each of its windows, to ask how far the
-// limit may go. It runs within End, so mu is held.
+// limit may go. It runs within End or Sent, so mu is held.
 func (l *Limit) looked(int) float64 {
 	l.windows++
 	l.samples = 0
@@ -181,6 +181,23 @@ func (l *Limit) Begin(now time.Time) Call {
 		c.permit, c.sample = permit, l.windows < warmUp || 2*l.inFlight >= l.limit
 	}
 	return c
+}
+
+// Sent is for when the backend gets it, where that is not at once: how long it takes
+// counts from then on. The library measures from a permit, so it gets another.
+func (c *Call) Sent(now time.Time) {
+	l := c.limit
+	if l == nil || c.permit == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if c.learning != l.learning {
+		return
+	}
+	c.begun = now
+	c.permit.Drop()
+	c.permit, _ = l.library.TryAcquirePermit()
 }
 
 // End is for its end, before its slot is given back. A second End does nothing.

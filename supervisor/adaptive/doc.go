@@ -48,7 +48,7 @@
 // # Cost
 //
 // A few short critical sections, two looks at the clock and one allocation, of the
-// library's permit: about 0.3 us a request (BenchmarkCall). A fixed limit costs
-// nothing. The limit changes at most about five times a second. There is no goroutine
+// library's permit: about 0.3 us a request (BenchmarkCall), and another permit for one
+// that is Sent later than it began. A fixed limit costs nothing. The limit changes at most about five times a second. There is no goroutine
 // and no timer: without requests nothing changes.
 package adaptive

@@ -39,6 +39,40 @@ func TestEndTwice(t *testing.T) {
 	}
 }
 
+// What a call waits for before the backend gets it is not taken for the backend's: a
+// limit that would shrink for holding times ten times as long does not.
+func TestSentStartsTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 8}, func(int) {})
+		run := func(before time.Duration) {
+			for begun := time.Now(); time.Since(begun) < 5*time.Minute; {
+				calls := make([]adaptive.Call, l.Stats(time.Now()).Limit)
+				for i := range calls {
+					calls[i] = l.Begin(time.Now())
+				}
+				time.Sleep(before)
+				for i := range calls {
+					calls[i].Sent(time.Now())
+				}
+				time.Sleep(10 * time.Millisecond)
+				for i := range calls {
+					calls[i].End(time.Now(), adaptive.Served)
+				}
+			}
+		}
+		run(0)
+		if was := l.Stats(time.Now()); was.Limit != 8 {
+			t.Fatalf("%+v", was)
+		}
+		run(100 * time.Millisecond)
+		if s := l.Stats(time.Now()); s.Limit != 8 || s.State != adaptive.Following {
+			t.Errorf("%+v", s)
+		}
+		var none adaptive.Call
+		none.Sent(time.Now())
+	})
+}
+
 // Whoever was replaced has nothing to say any more.
 func TestStopped(t *testing.T) {
 	in(t, auto, backend{capacity: 16, takes: exponential(100 * time.Millisecond)}, 220, func(t *testing.T, w *world) {

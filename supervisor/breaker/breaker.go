@@ -63,7 +63,7 @@ func (b *Breaker) Admit(now time.Time) (Ticket, bool) {
 	if b.mode == Open {
 		return Ticket{}, false
 	}
-	t := Ticket{breaker: b, admitted: now, generation: b.generation}
+	t := Ticket{breaker: b, begun: now, generation: b.generation}
 	if b.phase == StateClosed {
 		return t, true
 	}

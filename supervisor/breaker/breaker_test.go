@@ -211,3 +211,24 @@ func TestCallsLeaveTheWindow(t *testing.T) {
 	b.call(0, bad, bad, bad, bad)
 	b.want(breaker.StateClosed, "new")
 }
+
+// What a call waits for before the backend gets it does not make it slow.
+func TestSentStartsTheClock(t *testing.T) {
+	b := start(t, published)
+	late, quick := b.admit(), b.admit()
+	b.pass(published.SlowCall + ms)
+	late.Sent(b.now)
+	quick.Sent(b.now)
+	late.Overdue(b.now)
+	b.wantCounts(0, 0, 0)
+	b.pass(published.SlowCall / 2)
+	quick.Answered(b.now)
+	quick.Done(b.now, breaker.Success)
+	b.wantCounts(1, 0, 0)
+	b.pass(published.SlowCall / 2)
+	late.Overdue(b.now)
+	b.wantCounts(2, 0, 1)
+	late.Done(b.now, breaker.Success)
+	b.wantCounts(2, 0, 1)
+	new(breaker.Ticket).Sent(b.now) // of no breaker
+}

@@ -18,10 +18,10 @@ const (
 // belongs to no breaker and its methods do nothing.
 type Ticket struct {
 	breaker    *Breaker
-	admitted   time.Time
 	generation uint64
 
 	// Guarded by the breaker's mutex.
+	begun    time.Time // admitted, or Sent
 	answered time.Time // zero: not yet
 	probe    uint64    // ID of its permit; 0: none
 	bucket   int64     // where Overdue counted it
@@ -32,9 +32,8 @@ type Ticket struct {
 // Done ends the call. The first Done is the one that counts: a deferred
 // Done(now, Ignored) is a safe net under a path that names the outcome.
 //
-// Success and Failure count one call, slow if it took longer than SlowCall until
-// Answered or, without that, until now. An
-// Ignored call counts nothing; a probe's permit goes back. If Overdue has counted
+// Success and Failure count one call, slow if it took longer than SlowCall from its
+// admission, or Sent, until Answered or, without that, until now. An Ignored call counts nothing; a probe's permit goes back. If Overdue has counted
 // the call, a Failure adds only the failure.
 func (t *Ticket) Done(now time.Time, o Outcome) {
 	b := t.breaker
@@ -59,15 +58,27 @@ func (t *Ticket) Done(now time.Time, o Outcome) {
 	if o == Failure {
 		mark.failures = 1
 	}
-	took := now.Sub(t.admitted)
+	took := now.Sub(t.begun)
 	if !t.answered.IsZero() {
-		took = t.answered.Sub(t.admitted)
+		took = t.answered.Sub(t.begun)
 	}
 	if t.overdue || b.isSlow(took) {
 		mark.slow = 1
 	}
 	b.record(t, mark)
 	b.decide(now)
+}
+
+// Sent starts the clock by which the call is slow anew: the backend gets the call
+// only now, and what took time since it was admitted is not the backend's doing.
+func (t *Ticket) Sent(now time.Time) {
+	b := t.breaker
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.begun = now
 }
 
 // Answered stops the clock by which the call is slow: the backend has begun its
@@ -86,9 +97,9 @@ func (t *Ticket) Answered(now time.Time) {
 }
 
 // Overdue tells that the call is still waiting although SlowCall has passed since
-// it was admitted: it counts now, as a call and as slow, so that a backend that
-// hangs is noticed before its calls end. For a probe this is its result. Before
-// that time, without SlowCall, after Done or a second time it does nothing.
+// it was admitted, or Sent: it counts now, as a call and as slow, so that a backend
+// that hangs is noticed before its calls end. For a probe this is its result.
+// Before that time, without SlowCall, after Done or a second time it does nothing.
 func (t *Ticket) Overdue(now time.Time) {
 	b := t.breaker
 	if b == nil {
@@ -100,7 +111,7 @@ func (t *Ticket) Overdue(now time.Time) {
 	switch limit := b.settings.SlowCall; {
 	case t.done, t.overdue, !t.answered.IsZero(), t.generation != b.generation:
 		return
-	case limit == 0, now.Sub(t.admitted) < limit:
+	case limit == 0, now.Sub(t.begun) < limit:
 		return
 	}
 	b.probing.settle(t.probe)

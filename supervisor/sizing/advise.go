@@ -8,9 +8,10 @@ import (
 
 // Present is how a bulkhead is set up.
 type Present struct {
-	Bulkhead string
-	Setting
-	Workers int
+	Bulkhead   string
+	Setting    // its limit is the upper bound of one that follows the backend
+	Workers    int
+	LimitLeast int // lower bound of one that does; 0: the limit is fixed
 }
 
 // Objective is what a bulkhead should do.

@@ -107,6 +107,21 @@ func TestWhatIf(t *testing.T) {
 	}
 }
 
+// Of a limit that follows the backend nothing is measured at its upper bound.
+func TestLimitThatFollowsIsSaid(t *testing.T) {
+	q := sizing.Question{Present: present}
+	q.Present.LimitLeast = 8
+	r := sizing.Advise(q)
+	if got := topics(r); !slices.Contains(got, sizing.LimitFollows) || slices.Contains(got, sizing.ModelDisagrees) {
+		t.Errorf("%v", got)
+	}
+	for _, n := range r.Notes {
+		if n.Topic == sizing.LimitFollows && n.Text != "the limit follows the backend between 8 and 32: advice is for its upper bound" {
+			t.Errorf("%q", n.Text)
+		}
+	}
+}
+
 func TestNothingMeasured(t *testing.T) {
 	r := sizing.Advise(sizing.Question{Present: present})
 	if r.Recommended.Limit != 32 || r.Predicted.Refused != 0 || !slices.Contains(topics(r), sizing.LittleEvidence) {

@@ -78,6 +78,7 @@ const (
 	BreakerTimeLeft   Topic = "breaker-time-left-out"
 	ObjectiveNotMet   Topic = "objective-not-met"
 	SettingChanged    Topic = "setting-changed"
+	LimitFollows      Topic = "limit-follows"
 )
 
 func predictedOf(p Prediction) Predicted {
@@ -116,10 +117,15 @@ func (a *advice) remark(predicted Prediction) {
 		a.note(NotPoisson, "arrivals are not Poisson: the gaps between them have a squared coefficient of variation of %.2f, "+
 			"arrivals per second a variance of %.2f times their mean, and both should be 1; %s", e.GapSCV, e.Dispersion, a.remedy())
 	}
+	follows := a.Present.LimitLeast > 0
+	if follows {
+		a.note(LimitFollows, "the limit follows the backend between %d and %d: advice is for its upper bound",
+			a.Present.LimitLeast, a.Present.Setting.Limit)
+	}
 	if a.Unchanged > 0 && a.Unchanged < e.Window {
 		a.note(SettingChanged, "limit or queue changed %.0f s ago, within the window: the measured refusals and waits are those of both settings",
 			a.Unchanged.Seconds())
-	} else {
+	} else if !follows { // what was measured is of many limits
 		a.compare(predicted)
 	}
 	if a.report.Utilisation >= 1 {
