@@ -114,7 +114,7 @@ func TestJournalAgreesAtEveryStep(t *testing.T) {
 	undelivered := 0
 	for round := range rounds {
 		for i, step := range steps {
-			c.until("the workers are there", func() bool { return !slices.Contains(c.pids("pay"), 0) })
+			c.until("the workers are there", func() bool { return c.staffed("pay") })
 			var ids []string
 			if step.run == nil {
 				ids = c.readsNothing(round, i)

@@ -188,7 +188,7 @@ func TestJournalAgreesWithTheBackend(t *testing.T) {
 	}
 	asked.Wait()
 	l.Close() // refused from here on
-	eventually(t, 10*time.Second, "a worker is back", func() bool { return s.pids("pay")[0] != 0 })
+	eventually(t, 10*time.Second, "the workers are back", func() bool { return s.staffed("pay") })
 	post(t.Context(), s.url, "/pay/x", "nobody")
 	s.signal(syscall.SIGTERM)
 	s.exit(20 * time.Second)

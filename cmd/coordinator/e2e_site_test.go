@@ -301,6 +301,18 @@ func (s *site) pids(name string) (pids []int) {
 	return pids
 }
 
+// staffed reports whether every slot has a worker that takes requests: one that
+// still starts has a pid too.
+func (s *site) staffed(name string) bool {
+	s.t.Helper()
+	for _, w := range s.bulkhead(name).Workers {
+		if w.State != "ready" {
+			return false
+		}
+	}
+	return true
+}
+
 // eventually waits for what has to come within a time and returns how long it
 // took.
 func eventually(t *testing.T, within time.Duration, what string, is func() bool) time.Duration {
