@@ -23,7 +23,7 @@ func (r *running) metric(series string) string {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", r.socket)
 	}}}
-	resp, err := client.Get("http://admin/metrics")
+	resp, err := client.Get("http://localhost/metrics")
 	if err != nil {
 		r.t.Fatal(err)
 	}
