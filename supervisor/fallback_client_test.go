@@ -54,7 +54,8 @@ func TestFallbackCORS(t *testing.T) {
 // A client that does not read its fallback holds no slot, and not for ever.
 func TestSlowReaderOfFallback(t *testing.T) {
 	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) {
-		c.Limit, c.Queue, c.IdleTimeout = 1, 0, 300*time.Millisecond
+		// Longer than a starved machine takes to copy 8 MiB under the race detector.
+		c.Limit, c.Queue, c.IdleTimeout = 1, 0, 2*time.Second
 		c.Fallback.Stale.Bytes, c.Fallback.Stale.MaxAnswer = 64<<20, 32<<20
 	})
 	r := start(t, []supervisor.BulkheadConfig{c})
