@@ -24,26 +24,25 @@ func (c *call) takeSlot() Reason {
 	}
 	c.queues = true
 	c.visit = b.traffic.Arrive(c.begun)
-	err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
-	now := time.Now()
+	since, err := b.limiter.Acquire(c.r.Context(), min(c.set.QueueTimeout, c.set.Timeout))
 	switch {
 	case err == nil:
-		c.slot, c.admitted = b.limiter, now
-		c.visit.Admitted(now)
+		c.slot, c.admitted = b.limiter, since
+		c.visit.Admitted(since)
 		if b.poison.refuses(c.r, c.begun) { // since it began to wait
 			return ReasonPoisonRequest
 		}
 	case errors.Is(err, limit.ErrFull):
-		c.visit.Refused(now, sizing.QueueFull)
+		c.visit.Refused(time.Now(), sizing.QueueFull)
 		return ReasonQueueFull
 	case errors.Is(err, limit.ErrTimeout):
-		c.visit.Refused(now, sizing.QueueTimeout)
+		c.visit.Refused(time.Now(), sizing.QueueTimeout)
 		return ReasonQueueTimeout
 	default:
-		c.visit.Refused(now, sizing.Gone)
+		c.visit.Refused(time.Now(), sizing.Gone)
 		return ReasonClientGone
 	}
-	b.stats.metrics.queueWait.Observe(now.Sub(c.begun).Seconds())
+	b.stats.metrics.queueWait.Observe(since.Sub(c.begun).Seconds())
 	return ""
 }
 

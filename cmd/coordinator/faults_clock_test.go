@@ -150,11 +150,14 @@ func TestFault37ClockJumps(t *testing.T) {
 		}
 
 		l := limit.New(1, 1)
-		if err := l.Acquire(t.Context(), 0); err != nil {
+		if _, err := l.Acquire(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		admitted := make(chan error, 1)
-		go func() { admitted <- l.Acquire(t.Context(), time.Minute) }()
+		go func() {
+			_, err := l.Acquire(t.Context(), time.Minute)
+			admitted <- err
+		}()
 		eventually(t, 5*time.Second, "one waits", func() bool { return l.Stats(time.Now()).Depth == 1 })
 		if s := l.Stats(jumped(t, time.Now(), by)); s.Oldest < 0 || s.Oldest > time.Minute {
 			t.Errorf("%v: the oldest has waited for %v", by, s.Oldest)

@@ -14,7 +14,7 @@ func BenchmarkUncontended(b *testing.B) {
 	defer cancel()
 	b.ReportAllocs()
 	for b.Loop() {
-		if l.Acquire(ctx, time.Second) != nil {
+		if _, err := l.Acquire(ctx, time.Second); err != nil {
 			b.Fatal("refused")
 		}
 		l.Release()
@@ -33,7 +33,7 @@ func parallel(b *testing.B, slots int) {
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := l.Acquire(context.Background(), time.Minute); err != nil {
+			if _, err := l.Acquire(context.Background(), time.Minute); err != nil {
 				b.Error(err)
 				return
 			}
@@ -47,7 +47,7 @@ func BenchmarkRefused(b *testing.B) {
 	l := limit.New(0, 0)
 	b.ReportAllocs()
 	for b.Loop() {
-		if l.Acquire(context.Background(), time.Second) == nil {
+		if _, err := l.Acquire(context.Background(), time.Second); err == nil {
 			b.Fatal("admitted")
 		}
 	}

@@ -14,10 +14,10 @@ func Example() {
 	l := limit.New(1, 1)
 	ctx := context.Background()
 
-	if err := l.Acquire(ctx, 10*time.Millisecond); err == nil {
+	if _, err := l.Acquire(ctx, 10*time.Millisecond); err == nil {
 		fmt.Println("first call: admitted")
 	}
-	switch err := l.Acquire(ctx, 10*time.Millisecond); {
+	switch _, err := l.Acquire(ctx, 10*time.Millisecond); {
 	case errors.Is(err, limit.ErrFull):
 		fmt.Println("second call: the queue is full")
 	case errors.Is(err, limit.ErrTimeout):

@@ -52,10 +52,11 @@ type Limiter struct {
 }
 
 // A waiter is one call in the line. Closing granted hands it a slot; whoever
-// closes it has taken the waiter out of the line.
+// closes it has taken the waiter out of the line and set at.
 type waiter struct {
 	granted chan struct{}
-	since   time.Time
+	at      time.Time // of the grant
+	since   time.Time // it waits
 }
 
 // New returns a Limiter with limit slots and queue places in its line. A limit
@@ -67,25 +68,29 @@ func New(limit, queue int) *Limiter {
 }
 
 // Acquire takes a slot, waiting in line for at most wait and no longer than ctx.
-// It returns nil when the caller holds a slot, which it must Release; ErrFull;
+// The error is nil when the caller holds a slot, which it must Release; ErrFull;
 // ErrTimeout; or context.Cause(ctx) when ctx was done first. A ctx that is done
 // already gets no slot, not even a free one: nobody is there to use it. With
 // wait 0 or less the call never waits.
 //
+// The slot is held since the time returned. For one who waited that is the grant,
+// which is before it runs again: on a busy machine by much, and as long nobody
+// else has the slot.
+//
 // A free slot costs one critical section: no allocation, no timer.
-func (l *Limiter) Acquire(ctx context.Context, wait time.Duration) error {
+func (l *Limiter) Acquire(ctx context.Context, wait time.Duration) (since time.Time, err error) {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return time.Time{}, context.Cause(ctx)
 	}
 	l.mu.Lock()
 	if l.inFlight < l.limit {
 		l.inFlight++
 		l.mu.Unlock()
-		return nil
+		return time.Now(), nil
 	}
 	if wait <= 0 || l.line.Len() >= l.queue {
 		l.mu.Unlock()
-		return ErrFull
+		return time.Time{}, ErrFull
 	}
 	w := &waiter{granted: make(chan struct{}), since: time.Now()}
 	place := l.line.PushBack(w)
@@ -97,19 +102,19 @@ func (l *Limiter) Acquire(ctx context.Context, wait time.Duration) error {
 	case <-w.granted:
 		if ctx.Err() != nil { // both were ready: a caller that left has no use for the slot
 			l.Release()
-			return context.Cause(ctx)
+			return time.Time{}, context.Cause(ctx)
 		}
-		return nil
+		return w.at, nil
 	case <-ctx.Done():
 		if !l.leave(place) {
 			l.Release()
 		}
-		return context.Cause(ctx)
+		return time.Time{}, context.Cause(ctx)
 	case <-timer.C:
 		if !l.leave(place) {
-			return nil // granted as the time ran out: somebody is there, so use it
+			return w.at, nil // granted as the time ran out: somebody is there, so use it
 		}
-		return ErrTimeout
+		return time.Time{}, ErrTimeout
 	}
 }
 
@@ -190,7 +195,9 @@ func (l *Limiter) grant() {
 		}
 		l.line.Remove(head)
 		l.inFlight++
-		close(head.Value.(*waiter).granted)
+		w := head.Value.(*waiter)
+		w.at = time.Now()
+		close(w.granted)
 	}
 }
 

@@ -20,7 +20,7 @@ func TestQueueOfZeroAdmitsOrRefusesAtOnce(t *testing.T) {
 		start := time.Now()
 		mustAcquire(t, l)
 		mustAcquire(t, l)
-		if err := l.Acquire(t.Context(), time.Hour); !errors.Is(err, limit.ErrFull) {
+		if err := acquire(l, t.Context(), time.Hour); !errors.Is(err, limit.ErrFull) {
 			t.Fatalf("third call: %v, want ErrFull", err)
 		}
 		l.Release()
@@ -35,7 +35,7 @@ func TestNoWaitMeansNoQueue(t *testing.T) {
 	l := limit.New(1, 5)
 	mustAcquire(t, l)
 	for _, wait := range []time.Duration{0, -time.Second} {
-		if err := l.Acquire(t.Context(), wait); !errors.Is(err, limit.ErrFull) {
+		if err := acquire(l, t.Context(), wait); !errors.Is(err, limit.ErrFull) {
 			t.Errorf("wait %v: %v, want ErrFull", wait, err)
 		}
 	}
@@ -48,14 +48,14 @@ func TestFirstInFirstOut(t *testing.T) {
 		order := make(chan int, 5)
 		for i := range 5 {
 			go func() {
-				if err := l.Acquire(t.Context(), time.Minute); err != nil {
+				if err := acquire(l, t.Context(), time.Minute); err != nil {
 					t.Errorf("waiter %d: %v", i, err)
 				}
 				order <- i
 			}()
 			synctest.Wait() // i is in line before i+1 comes
 		}
-		if err := l.Acquire(t.Context(), time.Minute); !errors.Is(err, limit.ErrFull) {
+		if err := acquire(l, t.Context(), time.Minute); !errors.Is(err, limit.ErrFull) {
 			t.Fatalf("a sixth in a queue of 5: %v, want ErrFull", err)
 		}
 		for want := range 5 {
@@ -75,7 +75,7 @@ func TestNewcomerDoesNotOvertake(t *testing.T) {
 		l := limit.New(1, 1)
 		mustAcquire(t, l)
 		got := make(chan error)
-		go func() { got <- l.Acquire(t.Context(), time.Second) }()
+		go func() { got <- acquire(l, t.Context(), time.Second) }()
 		synctest.Wait()
 		l.Release()
 		if l.TryAcquire() {
@@ -87,12 +87,35 @@ func TestNewcomerDoesNotOvertake(t *testing.T) {
 	})
 }
 
+// How long a slot is held counts from its grant: until it runs again, the one who
+// waited has it, and nobody else.
+func TestHeldSinceTheGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limit.New(1, 1)
+		began := time.Now()
+		if since, err := l.Acquire(t.Context(), 0); err != nil || !since.Equal(began) {
+			t.Errorf("a free slot is held since %v: %v", since.Sub(began), err)
+		}
+		granted := make(chan time.Time)
+		go func() {
+			since, _ := l.Acquire(t.Context(), time.Minute)
+			time.Sleep(time.Second) // late
+			granted <- since
+		}()
+		time.Sleep(3 * time.Second)
+		l.Release()
+		if since := <-granted; since.Sub(began) != 3*time.Second {
+			t.Errorf("the waiter has held its slot since %v", since.Sub(began))
+		}
+	})
+}
+
 func TestTimeoutLeavesTheLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := limit.New(1, 2)
 		mustAcquire(t, l)
 		start := time.Now()
-		if err := l.Acquire(t.Context(), 300*time.Millisecond); !errors.Is(err, limit.ErrTimeout) {
+		if err := acquire(l, t.Context(), 300*time.Millisecond); !errors.Is(err, limit.ErrTimeout) {
 			t.Fatalf("got %v, want ErrTimeout", err)
 		}
 		if d := time.Since(start); d != 300*time.Millisecond {
@@ -112,7 +135,7 @@ func TestContextEndsTheWait(t *testing.T) {
 		hungUp := errors.New("client hung up")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		got := make(chan error)
-		go func() { got <- l.Acquire(ctx, time.Minute) }()
+		go func() { got <- acquire(l, ctx, time.Minute) }()
 		synctest.Wait()
 		cancel(hungUp)
 		if err := <-got; !errors.Is(err, hungUp) {
@@ -122,7 +145,7 @@ func TestContextEndsTheWait(t *testing.T) {
 		start := time.Now()
 		ctx, stop := context.WithTimeout(t.Context(), time.Second)
 		defer stop()
-		if err := l.Acquire(ctx, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+		if err := acquire(l, ctx, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v, want DeadlineExceeded", err)
 		}
 		if d := time.Since(start); d != time.Second {
@@ -136,7 +159,7 @@ func TestDoneContextGetsNothing(t *testing.T) {
 	l := limit.New(1, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := l.Acquire(ctx, time.Second); !errors.Is(err, context.Canceled) {
+	if err := acquire(l, ctx, time.Second); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want Canceled", err)
 	}
 	wantStats(t, l, limit.Stats{Limit: 1, Queue: 1})
@@ -146,11 +169,11 @@ func TestDoneContextGetsNothing(t *testing.T) {
 // whoever wins, the slot must come back.
 func TestGrantRacesWithGivingUp(t *testing.T) {
 	for name, begin := range map[string]func(*limit.Limiter) error{
-		"timeout": func(l *limit.Limiter) error { return l.Acquire(context.Background(), time.Second) },
+		"timeout": func(l *limit.Limiter) error { return acquire(l, context.Background(), time.Second) },
 		"context": func(l *limit.Limiter) error {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
-			return l.Acquire(ctx, time.Minute)
+			return acquire(l, ctx, time.Minute)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +201,7 @@ func TestResizeGrowsInOrder(t *testing.T) {
 		var served []int
 		for i := range 4 {
 			go func() {
-				if l.Acquire(t.Context(), time.Minute) == nil {
+				if acquire(l, t.Context(), time.Minute) == nil {
 					mu.Lock()
 					served = append(served, i)
 					mu.Unlock()
@@ -191,7 +214,7 @@ func TestResizeGrowsInOrder(t *testing.T) {
 		l.Resize(2, 0) // a smaller queue sends nobody away
 		synctest.Wait()
 		wantStats(t, l, limit.Stats{Limit: 2, InFlight: 2, Depth: 2})
-		if err := l.Acquire(t.Context(), time.Minute); !errors.Is(err, limit.ErrFull) {
+		if err := acquire(l, t.Context(), time.Minute); !errors.Is(err, limit.ErrFull) {
 			t.Fatalf("newcomer to a shrunk queue: %v, want ErrFull", err)
 		}
 		l.Resize(4, 0)
@@ -228,7 +251,7 @@ func TestOldest(t *testing.T) {
 		l := limit.New(1, 2)
 		mustAcquire(t, l)
 		for range 2 {
-			go func() { _ = l.Acquire(t.Context(), 5*time.Second) }()
+			go func() { _ = acquire(l, t.Context(), 5*time.Second) }()
 			time.Sleep(time.Second) // the bubble's clock
 		}
 		wantStats(t, l, limit.Stats{Limit: 1, Queue: 2, InFlight: 1, Depth: 2, Oldest: 2 * time.Second})
@@ -287,7 +310,7 @@ func TestHammer(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 1))
 			for range rounds {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(400))*time.Microsecond)
-				err := l.Acquire(ctx, time.Duration(rng.IntN(400))*time.Microsecond)
+				err := acquire(l, ctx, time.Duration(rng.IntN(400))*time.Microsecond)
 				if err == nil {
 					admitted.Add(1)
 					if n := inFlight.Add(1); n > most {
@@ -326,7 +349,7 @@ func TestFreeSlotAllocatesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
 	if n := testing.AllocsPerRun(100, func() {
-		if l.Acquire(ctx, time.Second) != nil {
+		if acquire(l, ctx, time.Second) != nil {
 			t.Error("refused")
 		}
 		l.Release()
@@ -337,7 +360,7 @@ func TestFreeSlotAllocatesNothing(t *testing.T) {
 
 func mustAcquire(t *testing.T, l *limit.Limiter) {
 	t.Helper()
-	if err := l.Acquire(t.Context(), 0); err != nil {
+	if err := acquire(l, t.Context(), 0); err != nil {
 		t.Fatalf("Acquire: %v", err)
 	}
 }
@@ -347,4 +370,9 @@ func wantStats(t *testing.T, l *limit.Limiter, want limit.Stats) {
 	if got := l.Stats(time.Now()); got != want {
 		t.Fatalf("stats %+v, want %+v", got, want)
 	}
+}
+
+func acquire(l *limit.Limiter, ctx context.Context, wait time.Duration) error {
+	_, err := l.Acquire(ctx, wait)
+	return err
 }

@@ -77,7 +77,7 @@ func TestSimulationIsTheLimiter(t *testing.T) {
 				all.Go(func() {
 					time.Sleep(v.At)
 					asked := time.Now()
-					switch err := l.Acquire(context.Background(), s.QueueTimeout); {
+					switch _, err := l.Acquire(context.Background(), s.QueueTimeout); {
 					case errors.Is(err, limit.ErrFull):
 						full.Add(1)
 					case errors.Is(err, limit.ErrTimeout):
