@@ -23,6 +23,7 @@ const hostileOwner = `<img src=x onerror="window.hacked=1"><script>window.hacked
 
 // TestE2EConsole is the console of real supervisors in a real browser.
 func TestE2EConsole(t *testing.T) {
+	beside(t)
 	b := openBrowser(t)
 	t.Run("failure", func(t *testing.T) { testConsoleFailure(t, b) })
 	t.Run("restart", func(t *testing.T) { testConsoleRestart(t, b) })

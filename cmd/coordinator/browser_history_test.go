@@ -23,6 +23,7 @@ import (
 // TestE2EOrderHistoryPage is the page of the demo in a real browser: first before a
 // front that says whatever the test has it say, then before the demo itself.
 func TestE2EOrderHistoryPage(t *testing.T) {
+	beside(t)
 	b := openBrowser(t)
 	t.Run("answers", func(t *testing.T) { testHistoryAnswers(t, b) })
 	t.Run("fields", func(t *testing.T) { testHistoryFields(t, b) })

@@ -151,6 +151,7 @@ func TestE2EReasons(t *testing.T) {
 
 // What needs more than one request, or one that is not whole.
 func TestE2EReasonsOfClientsAndQueues(t *testing.T) {
+	beside(t)
 	s := reasonsSite(t)
 	client := newClient(t)
 	counted := func(bulkhead, reason string) {

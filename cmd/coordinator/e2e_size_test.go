@@ -134,11 +134,11 @@ func TestE2ESizePredicts(t *testing.T) {
 }
 
 // predicts loads all cells at the same time. Refused shares may differ by off, and
-// p99 waits by late or 15 %: in a short run chance moves shares by one or two
+// p99 waits by late, 15 % or chance: in a short run it moves shares by one or two
 // percentage points, and beside other tests the machine is late.
 func predicts(t *testing.T, cells []sizedCell, off float64, late time.Duration) {
 	s := sizedSite(t, cells)
-	lasts := span(40*time.Second, 140*time.Second)
+	lasts := span(40*time.Second, 300*time.Second)
 	var all []*load.Generator
 	for i, c := range cells {
 		all = append(all, s.generate("/"+c.name, c.rate(), lasts, func(o *load.Options) {
@@ -166,10 +166,35 @@ func predicts(t *testing.T, cells []sizedCell, off float64, late time.Duration) 
 			t.Errorf("%s: refusals are off by %+.2f percentage points", c.name, 100*d)
 		}
 		if d := predicted.WaitP99 - p99; d.Abs() > max(late, p99*15/100) {
-			t.Errorf("%s: the p99 wait is off by %v", c.name, d)
+			low, high := c.p99ByChance(int(e.Evidence.Arrivals))
+			if p99 < low || p99 > high {
+				t.Errorf("%s: the p99 wait is off by %v", c.name, d)
+			}
+			t.Logf("%s: the p99 wait is off by %v; nine of ten simulations of as many arrivals have it in %v to %v", c.name, d, low, high)
 		}
 		s.countsAgree(c.name, all[i].Snapshot())
 	}
+}
+
+// p99ByChance is the range in which nine of ten runs of so many arrivals have their
+// p99 wait: where few wait and some of them for long ones, it is wide.
+func (c sizedCell) p99ByChance(arrivals int) (low, high time.Duration) {
+	const runs = 40
+	setting := sizing.Setting{Limit: sizedLimit, Queue: sizedQueue, QueueTimeout: sizedPatient}
+	var p99s []time.Duration
+	for range runs {
+		var at time.Duration
+		p99s = append(p99s, sizing.Simulate(func(yield func(sizing.Visit) bool) {
+			for range arrivals {
+				at += time.Duration(rand.ExpFloat64() / c.rate() * float64(time.Second))
+				if !yield(sizing.Visit{At: at, Held: holdings[c.kind]()}) {
+					return
+				}
+			}
+		}, setting).WaitP99)
+	}
+	slices.Sort(p99s)
+	return p99s[runs/20], p99s[runs-1-runs/20]
 }
 
 func (s *site) evidence(bulkhead, query string) (e supervisor.BulkheadEvidence) {

@@ -286,6 +286,7 @@ func variable(environ, name string) string {
 // faults of the supervisor and its host have tests of their own, with the same
 // numbers.
 func TestFaults(t *testing.T) {
+	beside(t)
 	for _, number := range slices.Sorted(maps.Keys(faultRows)) {
 		row := faultRows[number]
 		t.Run(fmt.Sprintf("%02d %s", number, row.name), row.run)

@@ -40,6 +40,7 @@ var mayBeEmpty = map[string]string{
 // TestE2EPrometheus has a real Prometheus scrape the demo under load, by the
 // configuration in deploy/, and asks it everything that the dashboard asks.
 func TestE2EPrometheus(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}

@@ -110,4 +110,7 @@ func promtool(t *testing.T, args ...string) {
 
 func TestPrometheusConfiguration(t *testing.T) { promtool(t, "check", "config", "prometheus.yml") }
 
-func TestAlertsFire(t *testing.T) { promtool(t, "test", "rules", "alerts_test.yml") }
+func TestAlertsFire(t *testing.T) {
+	t.Parallel()
+	promtool(t, "test", "rules", "alerts_test.yml")
+}
