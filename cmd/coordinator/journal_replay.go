@@ -43,12 +43,16 @@ func (c *replayCommand) Help() string {
 		"(sent_unknown) only where BULKHEAD_X_BACKEND_IDEMPOTENT=true. Exits with 0 also when some are not to be sent, with 1 when one failed or it stopped early."
 }
 
-const maxReplayRate = 1000
+// Bounds of --rate: the least is one in a quarter of an hour.
+const (
+	minReplayRate = 0.001
+	maxReplayRate = 1000
+)
 
 // Validate is called by kong before Run.
 func (c *replayCommand) Validate() error {
-	if !(c.Rate > 0 && c.Rate <= maxReplayRate) {
-		return fmt.Errorf("--rate=%v: want a number above 0 and up to %d", c.Rate, maxReplayRate)
+	if !(c.Rate >= minReplayRate && c.Rate <= maxReplayRate) {
+		return fmt.Errorf("--rate=%v: want a number from %v to %d", c.Rate, minReplayRate, maxReplayRate)
 	}
 	if c.Failures < 1 {
 		return fmt.Errorf("--failures=%d: want a whole number above 0", c.Failures)

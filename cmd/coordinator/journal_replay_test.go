@@ -14,9 +14,10 @@ func TestJournalReplayMistakes(t *testing.T) {
 		code int
 		want string
 	}{
-		{"--rate 0", exitUsage, "--rate=0: want a number above 0 and up to 1000"},
-		{"--rate 1001", exitUsage, "up to 1000"},
-		{"--rate NaN", exitUsage, "want a number above 0"},
+		{"--rate 0", exitUsage, "--rate=0: want a number from 0.001 to 1000"},
+		{"--rate 1e-12", exitUsage, "want a number from 0.001"},
+		{"--rate 1001", exitUsage, "to 1000"},
+		{"--rate NaN", exitUsage, "want a number from"},
 		{"--failures 0", exitUsage, "--failures=0: want a whole number above 0"},
 		{"--outcome done", exitUsage, "--outcome=done: no such word; want one of never_sent, sent_unknown"},
 		{"--outcome never_set", exitUsage, "did you mean never_sent?"},

@@ -151,7 +151,7 @@ func (s *scope) checkBreaker(c supervisor.BulkheadConfig, certain int) {
 	if !s.fine("LIMIT", "TIMEOUT", "BREAKER_WINDOW", "BREAKER_MIN_CALLS", "BREAKER_SLOW_CALL", "BREAKER_SLOW_RATIO", "BREAKER_FAILURE_RATIO") {
 		return
 	}
-	if !canOpenOnHang(b, certain, c.Timeout) {
+	if !breaker.CanOpenOnHang(b, certain, c.Timeout) {
 		s.fail("BREAKER_MIN_CALLS", "a total hang of the backend could not open the breaker: %sLIMIT=%s lets too few calls fail within the window; want fewer",
 			s.prefix, s.effective("LIMIT").value)
 	}
@@ -161,17 +161,6 @@ func (s *scope) checkBreaker(c supervisor.BulkheadConfig, certain int) {
 	if b.SlowCall == 0 && s.isSet("BREAKER_SLOW_RATIO") {
 		s.warn("BREAKER_SLOW_RATIO", "has no effect: %sBREAKER_SLOW_CALL is off", s.prefix)
 	}
-}
-
-// canOpenOnHang reports whether a backend that stops answering can bring
-// MinCalls counted calls into one window. The limiter lets limit calls in, each
-// counts once, when it passes SlowCall or timeout, and at timeout its place goes
-// to the next: waves of limit, timeout apart, of which a window holds
-// ceil(Window/timeout).
-func canOpenOnHang(b breaker.Settings, limit int, timeout time.Duration) bool {
-	waves := int64((b.Window-1)/timeout) + 1
-	needed := (b.MinCalls-1)/limit + 1
-	return waves >= int64(needed)
 }
 
 // checkWorker checks what workers are started with; always says that none are.

@@ -157,6 +157,11 @@ func TestMistakes(t *testing.T) {
 		{o + "JOURNAL_BODY", "64KiB", nil, `="64KiB": what is kept is sealed; want COORDINATOR_JOURNAL_KEY_FILE with it`},
 		{o + "JOURNAL_BODY", "on", keyFile, `="on": want off or a number of bytes above 0`},
 		{o + "JOURNAL_BODY", "17MiB", keyFile, `="17MiB": want off or at most 16MiB`},
+		// a secret itself where the name of its file should be
+		{"COORDINATOR_JOURNAL_KEY_FILE", strings.Repeat("5a", 32), nil, `COORDINATOR_JOURNAL_KEY_FILE=***: no such file or directory`},
+		{"COORDINATOR_JOURNAL_KEY_FILE", "/" + strings.Repeat("x", 42) + "=", nil, `COORDINATOR_JOURNAL_KEY_FILE=***: no such file or directory`},
+		{"COORDINATOR_JOURNAL_KEY_FILE", "no.such.key", nil, `COORDINATOR_JOURNAL_KEY_FILE="no.such.key": no such file or directory`},
+		{"COORDINATOR_TLS_KEY", "-----BEGIN PRIVATE KEY-----\nhush./hush", map[string]string{"COORDINATOR_TLS_CERT": cert}, `COORDINATOR_TLS_KEY=***: `},
 		{o + "BACKEND_IDEMPOTENT", "yes", nil, `="yes": want one of false, true`},
 		{"COORDINATOR_JOURNAL_KEY_FILE", badKey, map[string]string{o + "JOURNAL_BODY": "1"}, `line 1 is no key; want 32 bytes, or on each line`},
 		{"COORDINATOR_JOURNAL_KEY_FILE", badKey + ".gone", map[string]string{o + "JOURNAL_BODY": "1"}, `no such file or directory; want a file with a key of 32 bytes`},

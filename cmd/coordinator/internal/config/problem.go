@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strconv"
@@ -79,13 +80,24 @@ func shown(key, value string) string {
 	switch {
 	case isEnv && !strings.HasSuffix(name, fileSuffix):
 		return masked
-	case isEnv && !strings.ContainsRune("/.", rune(value[0])):
+	case isEnv && !strings.ContainsRune("/.", rune(value[0])), slices.Contains(secretFiles, key) && !looksLikeFile(value):
 		return masked // not a path: perhaps the secret itself, put into the wrong variable
 	case strings.HasPrefix(key, "EXPORTER_OTLP_") && strings.HasSuffix(key, "_HEADERS"), // they hold credentials
 		strings.HasSuffix(key, "_TOKEN"), strings.HasSuffix(key, "_SECRET"), strings.HasSuffix(key, "_PASSWORD"):
 		return masked
 	}
 	return withoutUserinfo(value)
+}
+
+// secretFiles are the keys of variables that name a file with a secret in it.
+var secretFiles = []string{"TLS_KEY", "BACKEND_KEY", "JOURNAL_KEY_FILE"}
+
+// looksLikeFile tells a file's name from a key in PEM, base64 or hexadecimal: it
+// begins with / or . or has a dot in it, on one line.
+func looksLikeFile(value string) bool {
+	key, err := base64.StdEncoding.DecodeString(value) // which may begin with / too
+	isKey := err == nil && len(key) == 32
+	return !isKey && !strings.ContainsAny(value, "\r\n") && (value[0] == '/' || strings.ContainsRune(value, '.'))
 }
 
 // withoutUserinfo masks what stands between "//" and "@": the password of a URL

@@ -85,6 +85,17 @@ func raw(t *testing.T, answer string, closing bool) string {
 	return "http://" + l.Addr().String()
 }
 
+// One request in three hundred years is one, not as many as possible.
+func TestLowestRate(t *testing.T) {
+	url := serve(t, func(http.ResponseWriter, *http.Request) {})
+	for _, poisson := range []bool{false, true} {
+		r := run(t, load.Options{Target: load.Target{URL: url}, Rate: 1e-10, Poisson: poisson, Seed: 1, For: 100 * time.Millisecond})
+		if r.Due > 1 {
+			t.Errorf("poisson %v: %d requests fell due", poisson, r.Due)
+		}
+	}
+}
+
 func TestRateIsKept(t *testing.T) {
 	var mu sync.Mutex
 	var arrivals []time.Time

@@ -26,11 +26,14 @@ func (s *schedule) next() time.Duration {
 		// A product, not a sum: a million gaps must not add up their rounding.
 		at := s.n * s.gap
 		s.n++
-		return time.Duration(at)
+		return bounded(at)
 	}
 	s.at += s.rand.ExpFloat64() * s.gap
-	return time.Duration(s.at)
+	return bounded(s.at)
 }
+
+// bounded is at most some thirty years: a Duration holds no more than 292.
+func bounded(nanoseconds float64) time.Duration { return time.Duration(min(nanoseconds, 1e18)) }
 
 // pace hands out the places as they fall due. When every connection is busy it
 // waits, and catches up afterwards: the places keep their times.
