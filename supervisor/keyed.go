@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -50,7 +51,7 @@ func (c *call) ruled() bool {
 		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: OutcomeRefused, RetryAfter: c.bulkhead.stats.meanHeld()})
 	case idempotency.Known:
 		c.keyed.known = Outcome(ruling.Outcome)
-		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: c.keyed.known, Detail: knownDetail(c.keyed.known), Final: true})
+		c.explain(Problem{Reason: ReasonIdempotencyConflict, Outcome: c.keyed.known, Detail: knownDetail(c.keyed.known, ruling.Status), Final: true})
 	case idempotency.Mismatch:
 		c.refuse(ReasonIdempotencyMismatch)
 	case idempotency.Malformed:
@@ -85,15 +86,22 @@ func (c *call) turnAway(reason Reason, detail string) {
 	c.explain(Problem{Reason: reason, Outcome: OutcomeRefused, Detail: detail})
 }
 
-// knownDetail is what a repeat is told of a first request whose answer is not held.
-// The outcome of the problem is the first one's: it is the work that is asked about.
-func knownDetail(first Outcome) string {
-	what := "was answered in full, and the answer is not held any more: its work has been done"
-	switch first {
-	case OutcomeSentUnknown:
+// knownDetail is what a repeat is told of a first request whose answer, of that status
+// (0: unknown), is not held. The outcome of the problem is the first one's: it is the
+// work that is asked about. An answer in full is no proof that the work was done.
+func knownDetail(first Outcome, status int) string {
+	var what string
+	switch {
+	case first == OutcomeSentUnknown:
 		what = "was sent, and no answer to it was seen: its work may have been done"
-	case OutcomePartial:
+	case first == OutcomePartial:
 		what = "was answered in part: its work may have been done"
+	case status == 0:
+		what = "was answered in full, and the answer is not held any more: its work may have been done"
+	case status < 400:
+		what = fmt.Sprintf("was answered in full, with %d, and the answer is not held any more: its work has been done", status)
+	default:
+		what = fmt.Sprintf("was answered in full, with %d, and the answer is not held any more: whether its work was done is what the backend means by that", status)
 	}
 	return "The first request with this idempotency key " + what + ". It is not sent again."
 }

@@ -176,7 +176,7 @@ func (c *Claim) Done(outcome string, now time.Time) {
 	case undone:
 		e.past = *c.before
 	default:
-		e.outcome, e.content = taken(outcome), sent
+		e.outcome, e.status, e.content = taken(outcome), c.status, sent
 		if answer != nil && !s.keep(e, answer, cost) {
 			answer = nil
 		}

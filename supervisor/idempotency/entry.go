@@ -19,6 +19,7 @@ type entry struct {
 // past is what is known of the request that took a key.
 type past struct {
 	outcome  string // "": in progress
+	status   int    // of the answer; 0: none is known
 	at       time.Time
 	head     digest
 	content  content // once it is over

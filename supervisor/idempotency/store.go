@@ -167,9 +167,9 @@ func (s *Store) rule(r *http.Request, eras *[]*era, names []digest, head digest,
 	case (resent || s.settings.BackendIdempotent) && e.repeatable():
 		return s.again(e, r, head), nil, true
 	}
-	ruling := Ruling{Verdict: Known, Outcome: e.outcome}
+	ruling := Ruling{Verdict: Known, Outcome: e.outcome, Status: e.status}
 	if e.answer != nil {
-		ruling.Verdict, ruling.Answer = Repeat, e.answer
+		ruling.Verdict, ruling.Answer, ruling.Status = Repeat, e.answer, 0
 	}
 	if e.restored {
 		return ruling, nil, true
@@ -210,7 +210,7 @@ func (s *Store) Restore(name, outcome string, status int, at, now time.Time) err
 		return fmt.Errorf("no room for more than %d keys", s.settings.Keys)
 	}
 	e := s.add(d)
-	e.restored, e.outcome, e.at = true, taken(outcome), at
+	e.restored, e.outcome, e.status, e.at = true, taken(outcome), status, at
 	older := s.line.newest
 	for older != nil && older.at.After(at) { // a journal is in order, nearly
 		older = older.older

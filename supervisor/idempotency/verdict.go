@@ -32,6 +32,7 @@ type Ruling struct {
 	Claim      *Claim        // First
 	Answer     *Answer       // Repeat
 	Outcome    string        // Repeat and Known: of the first, in the words of the journal
+	Status     int           // Known: of the first's answer; 0: none is known
 	RetryAfter time.Duration // Full: when there may be room
 	Err        error         // Unread
 }

@@ -5,15 +5,20 @@ import (
 	"net/http"
 	"net/textproto"
 	"slices"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // AllowList is the header fields that are recorded. The zero value is none.
 type AllowList struct{ names []string }
 
-// secretFields are never recorded, whoever asks for it.
-var secretFields = []string{
-	"Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Idempotency-Key",
-	"X-Api-Key", "X-Auth-Token", "X-Csrf-Token", "X-Xsrf-Token", "Www-Authenticate", "Proxy-Authenticate",
+// holdsSecret reports whether a field is never recorded, whoever asks for it.
+func holdsSecret(field string) bool {
+	switch field {
+	case "Idempotency-Key", "X-Csrf-Token", "X-Csrftoken", "X-Xsrf-Token":
+		return true
+	}
+	return credential.IsSecret(field) || credential.IsIssued(field)
 }
 
 // NewAllowList lets at most MaxHeaders names through. A name that stands for a
@@ -22,7 +27,7 @@ func NewAllowList(names []string) (AllowList, error) {
 	var l AllowList
 	for _, name := range names {
 		name = textproto.CanonicalMIMEHeaderKey(name)
-		if slices.Contains(secretFields, name) {
+		if holdsSecret(name) {
 			return AllowList{}, fmt.Errorf("the field %s holds a secret and is never recorded", name)
 		}
 		if !slices.Contains(l.names, name) {

@@ -209,9 +209,18 @@ func (s *Story) RetryAdvice() (safe bool, why string) {
 	case OutcomePartial:
 		return false, "the backend had begun to answer, so the work may have been done"
 	case OutcomeUndelivered:
-		return false, "the backend has done the work; only its answer was lost"
+		return false, s.workDone() + "; only its answer was lost"
 	}
-	return false, "the backend has done the work, and the client has the answer"
+	return false, s.workDone() + ", and the client has the answer"
+}
+
+// workDone is what an answer in full says of the work: an error is the backend's word,
+// and may come before or after it.
+func (s *Story) workDone() string {
+	if s.Status >= 400 {
+		return fmt.Sprintf("the backend has answered it with %d: whether that did the work, it knows", s.Status)
+	}
+	return "the backend has done the work"
 }
 
 // stopped reports that the one who reads has enough.

@@ -56,9 +56,9 @@
 // commonly renews the session that the request named: kept, without the cookie.
 //
 // Which cookies matter, PerCredential says: for a field that it lists, Vary adds
-// nothing, since the digest distinguishes already. The rest of a Cookie field of
-// which one cookie is listed is taken to be without effect on the answer, also
-// under "Vary: Cookie".
+// nothing, since the digest distinguishes already. The rest of a Cookie field with a
+// cookie that is listed is taken to be without effect on the answer, also under
+// "Vary: Cookie"; in one without such a cookie all of it counts then.
 //
 // # What ends it
 //

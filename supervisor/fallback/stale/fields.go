@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // leftOut are the fields that are never kept.
@@ -17,7 +19,7 @@ func leftOut(name string) bool {
 		"X-Request-Id": // each answer has its own
 		return true
 	}
-	return issuesToken(name) // once is enough
+	return credential.IsIssued(name) // once is enough
 }
 
 // exclusions are further fields that are not kept, as the answer names them:

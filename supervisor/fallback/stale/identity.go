@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // An identity is who asks: a keyed digest of the listed credentials. The zero
@@ -40,7 +42,7 @@ func newDigests() *digests {
 // values write the same.
 func (d *digests) identify(h http.Header, set *Settings) (identity, Why) {
 	for field := range h {
-		if namesUser(field) && !set.lists(field) {
+		if credential.NamesUser(field) && !set.lists(field) {
 			return identity{}, WhyCredentials
 		}
 	}

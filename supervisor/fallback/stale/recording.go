@@ -137,7 +137,7 @@ func (rec *Recording) head(r *http.Request, h http.Header, set *Settings, now ti
 		return ""
 	}
 	var ok bool
-	if rec.vary, ok = varies(h["Vary"], set); !ok {
+	if rec.vary, ok = varies(h["Vary"], r.Header, set); !ok {
 		return WhyVary
 	}
 	var space [256]byte

@@ -25,7 +25,7 @@ type Settings struct {
 
 // A Credential is what tells the users of a backend apart: a field of the
 // request, or one cookie of its Cookie field. Any field may be listed. Those that
-// namesUser knows keep an answer out when they are there and not listed; others, such
+// package credential knows keep an answer out when they are there and not listed; others, such
 // as the key field of some API, are unknown here and have to be.
 type Credential struct {
 	Field  string // in canonical form

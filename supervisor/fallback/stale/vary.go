@@ -15,8 +15,9 @@ const (
 
 // varies reads Vary (RFC 9110 section 12.5.5): the request fields by which the
 // variants of a URL differ, in canonical form and one order, without those that
-// the identity covers. It reports false for what cannot be kept.
-func varies(lines []string, set *Settings) ([]string, bool) {
+// the identity of a request with the fields h covers. It reports false for what
+// cannot be kept.
+func varies(lines []string, h http.Header, set *Settings) ([]string, bool) {
 	var names []string
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
@@ -26,7 +27,7 @@ func varies(lines []string, set *Settings) ([]string, bool) {
 			if !isToken(name) || name == "*" {
 				return nil, false
 			}
-			if name = http.CanonicalHeaderKey(name); !set.lists(name) {
+			if name = http.CanonicalHeaderKey(name); !set.distinguishes(name, h) {
 				names = append(names, strings.Clone(name))
 			}
 			if len(names) > maxVaryFields {
@@ -36,6 +37,15 @@ func varies(lines []string, set *Settings) ([]string, bool) {
 	}
 	slices.Sort(names)
 	return slices.Compact(names), true
+}
+
+// distinguishes reports whether requests with the same identity as one with the
+// fields h have the same in field, as far as it matters. A field of which one cookie
+// is listed says more of those that come without that cookie: a cart, for one.
+func (s *Settings) distinguishes(field string, h http.Header) bool {
+	return slices.ContainsFunc(s.PerCredential, func(c Credential) bool {
+		return c.Field == field && (c.Cookie == "" || len(appendCookie(nil, h[field], c.Cookie)) > 0)
+	})
 }
 
 // appendVariant writes what h says in the fields names: two requests select the

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // A verdict is what an answer's head says about keeping it.
@@ -150,4 +152,15 @@ func (d *dates) of(lines []string, now time.Time) time.Time {
 	}
 	d.last.Store(&knownDate{strings.Clone(lines[0]), date})
 	return date
+}
+
+// beginsSession reports whether an answer with the fields h gives its client something
+// to come back with.
+func beginsSession(h http.Header) bool {
+	for field := range h {
+		if credential.IsIssued(field) {
+			return true
+		}
+	}
+	return false
 }

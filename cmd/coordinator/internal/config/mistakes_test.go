@@ -86,6 +86,7 @@ func TestMistakes(t *testing.T) {
 		{o + "JOURNAL_QUERY", "yes", nil, `want one of off, on`},
 		{o + "JOURNAL_HEADERS", "User Agent", nil, `is no name of a header field`},
 		{o + "JOURNAL_HEADERS", "User-Agent,authorization", nil, `the field Authorization holds a secret and is never recorded`},
+		{o + "JOURNAL_HEADERS", "X-Vault-Token", nil, `the field X-Vault-Token holds a secret and is never recorded`},
 		{o + "JOURNAL_HEADERS", "A,B,C,D,E,F,G,H,I,J,K,L,M,N,O,P,Q", nil, `17 header fields; at most 16`},
 		{o + "JOURNAL_TOTAL", "1GiB", nil, `COORDINATOR_JOURNAL_TOTAL`},
 		{o + "RESTART_BUDGET", "5", nil, `want FAULTS/DURATION`},

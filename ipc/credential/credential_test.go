@@ -1,0 +1,27 @@
+package credential_test
+
+import (
+	"testing"
+
+	"commerce.example/coordinator/ipc/credential"
+)
+
+func TestFields(t *testing.T) {
+	for field, want := range map[string]struct{ secret, user, issued bool }{
+		"Authorization":   {true, true, true},
+		"Cookie":          {true, true, false},
+		"X-Api-Key":       {true, true, false},
+		"X-Vault-Token":   {true, true, false},
+		"X-Tenant":        {false, true, false},
+		"Client-Cert":     {false, true, false},
+		"Set-Cookie":      {false, false, true},
+		"User-Agent":      {},
+		"Accept-Language": {},
+		"authorization":   {}, // not canonical
+	} {
+		if credential.IsSecret(field) != want.secret || credential.NamesUser(field) != want.user || credential.IsIssued(field) != want.issued {
+			t.Errorf("%s: secret %v, names a user %v, issued %v", field,
+				credential.IsSecret(field), credential.NamesUser(field), credential.IsIssued(field))
+		}
+	}
+}
