@@ -386,19 +386,35 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if a.req.Body != http.NoBody {
 		return nil, nil, errors.New("ipc: cannot hijack an exchange that has a request body")
 	}
-	a.s.plane.sweeper.remove(a.s)
+	// Both before the supervisor knows: from then on a client may end its half.
+	a.x.answerBegun()
+	a.s.plane.sweeper.hijacked(a.s)
 	if err := a.s.write(wire.AppendEmpty(nil, wire.Hijack)); err != nil {
 		return nil, nil, err
 	}
 	a.hijacked = true
-	c := &hijackedConn{UnixConn: a.s.nc, early: a.s.in.buffered()}
+	c := &hijackedConn{UnixConn: a.s.nc, session: a.s, early: a.s.in.buffered()}
 	return c, bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), nil
 }
 
-// hijackedConn first gives what was read ahead of the hijack.
+// hijackedConn first gives what was read ahead of the hijack. While the handler
+// runs, the sweeper watches for its client's leaving: a backend that only listens
+// would never end an upgrade.
 type hijackedConn struct {
 	*net.UnixConn
-	early []byte
+	session *session
+	early   []byte
+}
+
+// Close takes the descriptor from the sweeper first: it may be another's next.
+func (c *hijackedConn) Close() error {
+	c.session.plane.sweeper.remove(c.session)
+	return c.UnixConn.Close()
+}
+
+func (c *hijackedConn) CloseWrite() error {
+	c.session.plane.sweeper.halve(c.session)
+	return c.UnixConn.CloseWrite()
 }
 
 func (c *hijackedConn) Read(p []byte) (int, error) {
