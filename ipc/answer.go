@@ -40,8 +40,9 @@ type answer struct {
 	begun    bool // bytes of the final head or body are on the wire
 	hijacked bool
 	failed   bool
-	panicked error // why the handler did not return
-	err      error // of the connection
+	fault    []byte // the frame that says why, while it is to be sent
+	panicked error  // why the handler did not return
+	err      error  // of the connection
 }
 
 func (a *answer) Header() http.Header {
@@ -246,7 +247,6 @@ func (a *answer) flush(last bool) error {
 	}
 	alone := false // the head is the whole answer
 	if first {
-		a.begun = true
 		a.x.answerBegun()
 		if last && !a.bodiless && a.length < 0 && !a.streamed && len(a.trailer) == 0 {
 			a.length = a.written
@@ -270,6 +270,7 @@ func (a *answer) flush(last bool) error {
 			return a.err
 		}
 	}
+	a.begun = true
 	switch {
 	case len(out) == 0 && !first:
 	case !first:
@@ -327,22 +328,24 @@ func (a *answer) finish() error {
 	if a.status == 0 && !a.failed {
 		a.writeHeader(http.StatusOK)
 	}
-	if a.failed {
-		return a.err
-	}
-	if a.length >= 0 && a.written != a.length && !a.bodiless {
+	if !a.failed && a.length >= 0 && a.written != a.length && !a.bodiless {
 		a.fail(&exchange.Error{
 			Fault: exchange.WorkerProtocol,
 			Err:   fmt.Errorf("handler declared %d bytes and wrote %d", a.length, a.written),
 		})
-		return a.err
 	}
-	return a.flush(true)
+	if !a.failed {
+		_ = a.flush(true)
+	}
+	a.tell()
+	return a.err
 }
 
 // Fail ends the exchange with the fault that err carries, in place of the
 // answer or of the rest of it. What was written before goes out first, so that
-// the client sees a cut answer and not an empty one.
+// the client sees a cut answer and not an empty one. In place of the answer it
+// is told when the handler returns: the connection that stands at the next
+// request then must not be this handler's any more.
 func (a *answer) Fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -367,9 +370,21 @@ func (a *answer) fail(err error) {
 	if f.Err != nil {
 		detail = f.Err.Error()
 	}
-	if werr := a.s.write(wire.AppendFail(nil, string(f.Fault), byte(f.Stage), detail)); a.err == nil {
-		a.err = werr
+	a.fault = wire.AppendFail(nil, string(f.Fault), byte(f.Stage), detail)
+	if a.begun {
+		a.tell()
 	}
+}
+
+// tell sends what fail has noted.
+func (a *answer) tell() {
+	if a.fault == nil {
+		return
+	}
+	if err := a.s.write(a.fault); a.err == nil {
+		a.err = err
+	}
+	a.fault = nil
 }
 
 // EnableFullDuplex is always on here; http.ResponseController asks.
