@@ -241,6 +241,17 @@ func (l *launcher) Start(ctx context.Context) error {
 	return err
 }
 
+// Kill is what go-plugin does 2 s after it has asked a worker to end. Once it is
+// connected, how long that may take is for Stop to say.
+func (l *launcher) Kill(ctx context.Context) error {
+	select {
+	case <-l.connected:
+		return nil
+	default:
+		return l.Runner.Kill(ctx)
+	}
+}
+
 func (l *launcher) kill() {
 	l.killed.Store(true)
 	if p := l.up.Load(); p != nil {
@@ -390,8 +401,8 @@ func (w *Worker) Stop(ctx context.Context) error {
 		w.Kill()
 		return stuck
 	}
-	// Kill is go-plugin's word for asking. It hangs on a worker that is stopped,
-	// so it runs aside; the end of the process ends it.
+	// Kill is go-plugin's word for asking, see launcher.Kill. It waits for the end of
+	// the process, so it runs aside.
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
@@ -400,7 +411,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 	select {
 	case <-w.proc.Done():
 	case <-ctx.Done():
-		err = &StuckError{}
+		err = w.stuck()
 		_ = w.proc.KillGroup()
 	}
 	<-asked
@@ -420,7 +431,7 @@ func (w *Worker) stuck() *StuckError {
 
 // StuckError is a worker that did not end when asked and was killed.
 type StuckError struct {
-	Stacks []byte // of its goroutines; empty when it did not even answer that
+	Stacks []byte // of its goroutines; empty when it answered no more: stopped, or past its Serve
 }
 
 func (e *StuckError) Error() string { return "the worker did not stop in time and was killed" }
