@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/ipc"
+	"commerce.example/coordinator/ipc/backend"
 	"commerce.example/coordinator/ipc/exchange"
 )
 
@@ -71,6 +72,48 @@ func TestBodyReadAfterAFailure(t *testing.T) {
 		select {
 		case <-told:
 		default:
+		}
+	}
+}
+
+// A second backend's informational answer has no place behind the head of the
+// answer, nor behind its end.
+func TestInformsBehindTheHead(t *testing.T) {
+	informers := make(chan backend.Informer, 1)
+	hint := func(i backend.Informer) error {
+		return i.Inform(http.StatusEarlyHints, http.Header{"Link": {"</a.css>"}})
+	}
+	w, _ := plane(t, 1, func(w http.ResponseWriter, r *http.Request) {
+		i := exchange.From(r.Context()).(backend.Informer)
+		switch r.URL.Path {
+		case "/late":
+			w.(http.Flusher).Flush()
+		case "/failed":
+			ipc.Fail(w, &exchange.Error{Fault: exchange.BackendRefused, Err: errors.New("no")})
+		case "/large":
+			if err := i.Inform(http.StatusEarlyHints, http.Header{"X": {strings.Repeat("x", 17<<20)}}); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := hint(i); err != nil {
+			t.Error(err)
+		}
+		io.WriteString(w, "body")
+		informers <- i
+	})
+	for target, fault := range map[string]exchange.Fault{
+		"/": "", "/late": "", "/failed": exchange.BackendRefused, "/large": "",
+	} {
+		hints := 0
+		call := &ipc.Call{Request: request(t, "GET", target, nil), Inform: func(int, http.Header) { hints++ }}
+		if err := readAll(w.Do(call)); exchange.FaultOf(err) != fault {
+			t.Errorf("%s: %v", target, err)
+		}
+		if late := target == "/late" || target == "/failed"; late != (hints == 0) {
+			t.Errorf("%s: %d hints", target, hints)
+		}
+		if err := hint(<-informers); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -68,15 +68,22 @@ func (a *answer) writeHeader(status int) {
 		panic(fmt.Sprintf("ipc: invalid status %d", status))
 	}
 	if status < 200 && status != http.StatusSwitchingProtocols {
-		h := wire.ResponseHead{Status: status, Header: a.Header(), NoBody: true}
-		if frame := wire.AppendResponse(nil, wire.Inform, &h); wire.Fits(frame) {
-			a.err = a.s.write(frame)
-		}
+		a.err = a.inform(status, a.Header())
 		return
 	}
 	a.status = status
 	a.bodiless = a.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	a.encodeHead()
+}
+
+// inform writes an informational answer. One too large for a frame is left out.
+func (a *answer) inform(status int, h http.Header) error {
+	head := wire.ResponseHead{Status: status, Header: h, NoBody: true}
+	frame := wire.AppendResponse(nil, wire.Inform, &head)
+	if !wire.Fits(frame) {
+		return nil
+	}
+	return a.s.write(frame)
 }
 
 // encodeHead fixes the fields as they are now; SetLength may follow.
