@@ -52,7 +52,7 @@ func TestLostConnection(t *testing.T) {
 	tr := newHTTP2(t)
 	tr.ReadIdleTimeout, tr.PingTimeout = 20*time.Millisecond, 20*time.Millisecond
 	_, _, err := get(t, tr, b)
-	wantFault(t, err, exchange.BackendReset, exchange.Sent)
+	wantFault(t, err, exchange.BackendTimeout, exchange.Sent)
 }
 
 // One that answers pings is slow, not gone.
