@@ -1,6 +1,7 @@
 package ipc_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -116,4 +117,17 @@ func TestInformsBehindTheHead(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// What came over TLS is told as net/http tells it.
+func TestTLSIsTold(t *testing.T) {
+	w, _ := plane(t, 1, func(w http.ResponseWriter, r *http.Request) {
+		if (r.TLS != nil) != (r.URL.Path == "/secure") || r.TLS != nil && !r.TLS.HandshakeComplete {
+			t.Errorf("%s: %+v", r.URL.Path, r.TLS)
+		}
+	})
+	ask(t, w, request(t, "GET", "/", nil))
+	r := request(t, "GET", "/secure", nil)
+	r.TLS = &tls.ConnectionState{HandshakeComplete: true}
+	ask(t, w, r)
 }

@@ -3,6 +3,7 @@ package ipc
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -266,6 +267,9 @@ func request(h *wire.RequestHead, u *url.URL) *http.Request {
 	}
 	if r.Header == nil {
 		r.Header = make(http.Header)
+	}
+	if h.TLS {
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true} // all that is known of it here
 	}
 	if !h.NoBody && h.ContentLength < 0 {
 		r.TransferEncoding = []string{"chunked"}
