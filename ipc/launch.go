@@ -294,7 +294,8 @@ func (w *Worker) Version() string { return w.version }
 // Exited is closed when the process has ended. Its exchanges fail from then on.
 func (w *Worker) Exited() <-chan struct{} { return w.proc.Done() }
 
-// Done is closed shortly after Exited, when nothing of the worker is left.
+// Done is closed after Exited, when nothing of the worker is left: as soon as
+// process.Process.Drained says.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // ExitError says how the process ended: nil for status 0, or while it runs.
@@ -385,15 +386,15 @@ func (w *Worker) Dump(ctx context.Context, limit int) ([]byte, error) {
 	return d.Stacks, nil
 }
 
-// Kill ends the process and its group at once and waits until nothing is left.
+// Kill ends the process and its group at once and waits for Done.
 func (w *Worker) Kill() {
 	_ = w.proc.KillGroup()
 	<-w.done
 }
 
 // Stop asks the worker to end: its own Drain, then the end of its process. When
-// ctx ends first it is killed and the error is a *StuckError. The caller has
-// drained its exchanges before.
+// ctx ends first it is killed and the error is a *StuckError. It waits for Done.
+// The caller has drained its exchanges before.
 func (w *Worker) Stop(ctx context.Context) error {
 	_, err := w.control.Drain(ctx, &control.DrainRequest{})
 	if ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded { // gRPC may see the end first
