@@ -240,12 +240,18 @@ func (m *mux) writeHead(id uint32, block []byte, end bool) {
 // state is shared by the requests of many users: what authenticates one of them
 // stays out of it (RFC 7541 section 7.1.3).
 func (m *mux) field(name, value string) {
-	secret := false
-	switch name {
-	case "authorization", "cookie", "proxy-authorization":
-		secret = true
+	m.henc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: Credential(name)})
+}
+
+// Credential reports whether a field of a request, its name in lower case, is one
+// that commonly authenticates a user.
+func Credential(field string) bool {
+	switch field {
+	case "authorization", "cookie", "proxy-authorization", "api-key", "apikey", "x-api-key", "x-auth-token", "x-access-token",
+		"x-session-token", "access-token", "private-token", "ocp-apim-subscription-key":
+		return true
 	}
-	m.henc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: secret})
+	return false
 }
 
 const (

@@ -9,9 +9,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
+	"commerce.example/coordinator/ipc/backend"
 	"commerce.example/coordinator/supervisor/fallback/backup"
 )
 
@@ -86,12 +86,6 @@ func readRequests(path, text string) ([]request, error) {
 	return all, nil
 }
 
-// credentials are the fields that have no place in a file that is reviewed.
-var credentials = []string{
-	"Authorization", "Cookie", "Proxy-Authorization", "Api-Key", "Apikey", "X-Api-Key", "X-Auth-Token", "X-Access-Token", "X-Session-Token",
-	"Access-Token", "Private-Token", "Ocp-Apim-Subscription-Key",
-}
-
 func (r *request) read(line string) (err error) {
 	word, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
@@ -101,7 +95,7 @@ func (r *request) read(line string) (err error) {
 		r.ask, err = parseAsk(rest)
 	case word == "for" && r.pat.String() == "":
 		r.pat, err = backup.ParsePattern(rest)
-	case isField && slices.Contains(credentials, http.CanonicalHeaderKey(name)):
+	case isField && backend.Credential(strings.ToLower(name)):
 		err = fmt.Errorf("%s is a credential; want it given to the command by --header-file, and in no file that is reviewed", name)
 	case isField && name != "" && rest != "":
 		r.header.Add(name, rest)
