@@ -450,8 +450,9 @@ func (c *hijackedConn) Read(p []byte) (int, error) {
 
 // Fail tells the supervisor why a handler has no answer, or not all of it: the
 // fault of an *exchange.Error in err, as ipc/backend returns them, becomes the
-// reason that the client sees. The handler should return afterwards. On a
-// ResponseWriter that is not this package's, the handler is aborted.
+// reason that the client sees. The handler should return afterwards: before that,
+// nobody is told of a failure in place of an answer. On a ResponseWriter that is
+// not this package's, the handler is aborted.
 func Fail(w http.ResponseWriter, err error) {
 	f, ok := w.(interface{ Fail(error) })
 	if !ok {

@@ -84,7 +84,7 @@ func (cl *client) take(ctx context.Context) (*conn, error) {
 }
 
 const (
-	dialTimeout = time.Second // generous: a worker does nothing before it accepts
+	dialTimeout = time.Second // generous: accepting is all that a worker's accept loop does
 	dialRetry   = 5 * time.Millisecond
 )
 
