@@ -1,9 +1,11 @@
 package backend_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,14 +85,27 @@ func TestSlowConnectionLives(t *testing.T) {
 // connection when it does not.
 func TestPingFlood(t *testing.T) {
 	noLeak(t)
-	b := frames(t, nil, func(f *framed) {
-		f.Conn.(*net.TCPConn).SetReadBuffer(4 << 10) // the answers to few are enough to fill it
+	// The answers to few fill a small buffer. It must be small from the first window
+	// on: shrunk later, the kernel drops what it had promised to take, ACKs with it.
+	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		bad := c.Control(func(fd uintptr) {
+			err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 16<<10)
+		})
+		return errors.Join(bad, err)
+	}}
+	l, err := small.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := serveOn(t, l, func(p *peer) {
+		f := p.framed(t)
+		f.WriteSettings()
 		f.request()
 		for f.WritePing(false, [8]byte{}) == nil {
 		}
 	})
 	begun := time.Now()
-	_, _, err := get(t, newHTTP2(t), b)
+	_, _, err = get(t, newHTTP2(t), b)
 	wantFault(t, err, exchange.BackendProtocol, exchange.Sent)
 	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("it took %v", took)
