@@ -40,8 +40,9 @@ type answer struct {
 	begun    bool // bytes of the final head or body are on the wire
 	hijacked bool
 	failed   bool
-	panicked error // why the handler did not return
-	err      error // of the connection
+	fault    []byte // the frame that says why, while it is to be sent
+	panicked error  // why the handler did not return
+	err      error  // of the connection
 }
 
 func (a *answer) Header() http.Header {
@@ -67,15 +68,22 @@ func (a *answer) writeHeader(status int) {
 		panic(fmt.Sprintf("ipc: invalid status %d", status))
 	}
 	if status < 200 && status != http.StatusSwitchingProtocols {
-		h := wire.ResponseHead{Status: status, Header: a.Header(), NoBody: true}
-		if frame := wire.AppendResponse(nil, wire.Inform, &h); wire.Fits(frame) {
-			a.err = a.s.write(frame)
-		}
+		a.err = a.inform(status, a.Header())
 		return
 	}
 	a.status = status
 	a.bodiless = a.req.Method == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	a.encodeHead()
+}
+
+// inform writes an informational answer. One too large for a frame is left out.
+func (a *answer) inform(status int, h http.Header) error {
+	head := wire.ResponseHead{Status: status, Header: h, NoBody: true}
+	frame := wire.AppendResponse(nil, wire.Inform, &head)
+	if !wire.Fits(frame) {
+		return nil
+	}
+	return a.s.write(frame)
 }
 
 // encodeHead fixes the fields as they are now; SetLength may follow.
@@ -246,7 +254,6 @@ func (a *answer) flush(last bool) error {
 	}
 	alone := false // the head is the whole answer
 	if first {
-		a.begun = true
 		a.x.answerBegun()
 		if last && !a.bodiless && a.length < 0 && !a.streamed && len(a.trailer) == 0 {
 			a.length = a.written
@@ -270,6 +277,7 @@ func (a *answer) flush(last bool) error {
 			return a.err
 		}
 	}
+	a.begun = true
 	switch {
 	case len(out) == 0 && !first:
 	case !first:
@@ -327,22 +335,24 @@ func (a *answer) finish() error {
 	if a.status == 0 && !a.failed {
 		a.writeHeader(http.StatusOK)
 	}
-	if a.failed {
-		return a.err
-	}
-	if a.length >= 0 && a.written != a.length && !a.bodiless {
+	if !a.failed && a.length >= 0 && a.written != a.length && !a.bodiless {
 		a.fail(&exchange.Error{
 			Fault: exchange.WorkerProtocol,
 			Err:   fmt.Errorf("handler declared %d bytes and wrote %d", a.length, a.written),
 		})
-		return a.err
 	}
-	return a.flush(true)
+	if !a.failed {
+		_ = a.flush(true)
+	}
+	a.tell()
+	return a.err
 }
 
 // Fail ends the exchange with the fault that err carries, in place of the
 // answer or of the rest of it. What was written before goes out first, so that
-// the client sees a cut answer and not an empty one.
+// the client sees a cut answer and not an empty one. In place of the answer it
+// is told when the handler returns: the connection that stands at the next
+// request then must not be this handler's any more.
 func (a *answer) Fail(err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -367,9 +377,21 @@ func (a *answer) fail(err error) {
 	if f.Err != nil {
 		detail = f.Err.Error()
 	}
-	if werr := a.s.write(wire.AppendFail(nil, string(f.Fault), byte(f.Stage), detail)); a.err == nil {
-		a.err = werr
+	a.fault = wire.AppendFail(nil, string(f.Fault), byte(f.Stage), detail)
+	if a.begun {
+		a.tell()
 	}
+}
+
+// tell sends what fail has noted.
+func (a *answer) tell() {
+	if a.fault == nil {
+		return
+	}
+	if err := a.s.write(a.fault); a.err == nil {
+		a.err = err
+	}
+	a.fault = nil
 }
 
 // EnableFullDuplex is always on here; http.ResponseController asks.
@@ -386,19 +408,35 @@ func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if a.req.Body != http.NoBody {
 		return nil, nil, errors.New("ipc: cannot hijack an exchange that has a request body")
 	}
-	a.s.plane.sweeper.remove(a.s)
+	// Both before the supervisor knows: from then on a client may end its half.
+	a.x.answerBegun()
+	a.s.plane.sweeper.hijacked(a.s)
 	if err := a.s.write(wire.AppendEmpty(nil, wire.Hijack)); err != nil {
 		return nil, nil, err
 	}
 	a.hijacked = true
-	c := &hijackedConn{UnixConn: a.s.nc, early: a.s.in.buffered()}
+	c := &hijackedConn{UnixConn: a.s.nc, session: a.s, early: a.s.in.buffered()}
 	return c, bufio.NewReadWriter(bufio.NewReader(c), bufio.NewWriter(c)), nil
 }
 
-// hijackedConn first gives what was read ahead of the hijack.
+// hijackedConn first gives what was read ahead of the hijack. While the handler
+// runs, the sweeper watches for its client's leaving: a backend that only listens
+// would never end an upgrade.
 type hijackedConn struct {
 	*net.UnixConn
-	early []byte
+	session *session
+	early   []byte
+}
+
+// Close takes the descriptor from the sweeper first: it may be another's next.
+func (c *hijackedConn) Close() error {
+	c.session.plane.sweeper.remove(c.session)
+	return c.UnixConn.Close()
+}
+
+func (c *hijackedConn) CloseWrite() error {
+	c.session.plane.sweeper.halve(c.session)
+	return c.UnixConn.CloseWrite()
 }
 
 func (c *hijackedConn) Read(p []byte) (int, error) {
@@ -412,8 +450,9 @@ func (c *hijackedConn) Read(p []byte) (int, error) {
 
 // Fail tells the supervisor why a handler has no answer, or not all of it: the
 // fault of an *exchange.Error in err, as ipc/backend returns them, becomes the
-// reason that the client sees. The handler should return afterwards. On a
-// ResponseWriter that is not this package's, the handler is aborted.
+// reason that the client sees. The handler should return afterwards: before that,
+// nobody is told of a failure in place of an answer. On a ResponseWriter that is
+// not this package's, the handler is aborted.
 func Fail(w http.ResponseWriter, err error) {
 	f, ok := w.(interface{ Fail(error) })
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"commerce.example/coordinator/ipc/board"
@@ -82,12 +83,24 @@ func (cl *client) take(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// dialTimeout is generous: a worker's backlog is only full when it is stuck.
-const dialTimeout = time.Second
+const (
+	dialTimeout = time.Second // generous: accepting is all that a worker's accept loop does
+	dialRetry   = 5 * time.Millisecond
+)
 
+// dial asks again while the worker's backlog is full: Linux says so at once
+// (EAGAIN of connect(2)) and lets nobody wait.
 func (cl *client) dial(ctx context.Context, cell uint32) (*conn, error) {
-	d := net.Dialer{Timeout: dialTimeout}
+	d := net.Dialer{Deadline: time.Now().Add(dialTimeout)}
 	nc, err := d.DialContext(ctx, "unix", cl.addr.Name)
+	for errors.Is(err, syscall.EAGAIN) && time.Now().Before(d.Deadline) {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(dialRetry):
+		}
+		nc, err = d.DialContext(ctx, "unix", cl.addr.Name)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package ipc
 
 import (
 	"net"
+	"time"
 
 	"commerce.example/coordinator/ipc/board"
 )
@@ -25,6 +26,9 @@ func (w *Worker) Conns() (idle, open, free int) {
 	return len(w.client.idle), len(w.client.open), len(w.client.free)
 }
 
+// Linger is how long the halves of an upgrade linger on a plane of StartPlane.
+const Linger = 300 * time.Millisecond
+
 // StartPlane serves sv's data plane on ln, without a process of its own. stop
 // waits for all of it.
 func StartPlane(sv Server, ln *net.UnixListener, b *board.Board) (stop func()) {
@@ -32,6 +36,7 @@ func StartPlane(sv Server, ln *net.UnixListener, b *board.Board) (stop func()) {
 		opts: sv, ln: ln, board: b, sweeper: newSweeper(),
 		stop: make(chan struct{}), sessions: make(map[*session]struct{}),
 	}
+	p.sweeper.linger = Linger
 	p.running.Go(func() { p.sweeper.run(p.stop) })
 	p.running.Go(p.accept)
 	return func() {

@@ -3,6 +3,7 @@ package ipc
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 // somebody waits on Done.
 type inbound struct {
 	session  *session
+	answer   *answer
 	seq      uint32
 	deadline time.Time // zero: none; dropped once the answer has begun
 
@@ -137,10 +139,18 @@ func (x *inbound) Answered() {
 }
 
 // Inform implements backend.Informer: an informational answer goes straight to
-// the client.
+// the client, unless the final one has its head. Who is writing that now is not
+// waited for.
 func (x *inbound) Inform(code int, h http.Header) error {
-	head := wire.ResponseHead{Status: code, Header: h, NoBody: true}
-	return x.session.write(wire.AppendResponse(nil, wire.Inform, &head))
+	a := x.answer
+	if !a.mu.TryLock() {
+		return nil
+	}
+	defer a.mu.Unlock()
+	if a.over || a.hijacked || a.failed || a.status != 0 {
+		return nil
+	}
+	return a.inform(code, h)
 }
 
 func (x *inbound) Attach(c exchange.Canceler) bool {
@@ -208,6 +218,7 @@ func (s *session) exchange(payload []byte) fate {
 		req.Body = body
 	}
 	a := &answer{x: x, s: s, req: req, length: -1}
+	x.answer = a
 
 	s.plane.sweeper.add(s, x)
 	defer s.plane.sweeper.remove(s)
@@ -256,6 +267,9 @@ func request(h *wire.RequestHead, u *url.URL) *http.Request {
 	}
 	if r.Header == nil {
 		r.Header = make(http.Header)
+	}
+	if h.TLS {
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true} // all that is known of it here
 	}
 	if !h.NoBody && h.ContentLength < 0 {
 		r.TransferEncoding = []string{"chunked"}

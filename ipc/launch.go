@@ -241,6 +241,17 @@ func (l *launcher) Start(ctx context.Context) error {
 	return err
 }
 
+// Kill is what go-plugin does 2 s after it has asked a worker to end. Once it is
+// connected, how long that may take is for Stop to say.
+func (l *launcher) Kill(ctx context.Context) error {
+	select {
+	case <-l.connected:
+		return nil
+	default:
+		return l.Runner.Kill(ctx)
+	}
+}
+
 func (l *launcher) kill() {
 	l.killed.Store(true)
 	if p := l.up.Load(); p != nil {
@@ -283,7 +294,8 @@ func (w *Worker) Version() string { return w.version }
 // Exited is closed when the process has ended. Its exchanges fail from then on.
 func (w *Worker) Exited() <-chan struct{} { return w.proc.Done() }
 
-// Done is closed shortly after Exited, when nothing of the worker is left.
+// Done is closed after Exited, when nothing of the worker is left: as soon as
+// process.Process.Drained says.
 func (w *Worker) Done() <-chan struct{} { return w.done }
 
 // ExitError says how the process ended: nil for status 0, or while it runs.
@@ -374,15 +386,15 @@ func (w *Worker) Dump(ctx context.Context, limit int) ([]byte, error) {
 	return d.Stacks, nil
 }
 
-// Kill ends the process and its group at once and waits until nothing is left.
+// Kill ends the process and its group at once and waits for Done.
 func (w *Worker) Kill() {
 	_ = w.proc.KillGroup()
 	<-w.done
 }
 
 // Stop asks the worker to end: its own Drain, then the end of its process. When
-// ctx ends first it is killed and the error is a *StuckError. The caller has
-// drained its exchanges before.
+// ctx ends first it is killed and the error is a *StuckError. It waits for Done.
+// The caller has drained its exchanges before.
 func (w *Worker) Stop(ctx context.Context) error {
 	_, err := w.control.Drain(ctx, &control.DrainRequest{})
 	if ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded { // gRPC may see the end first
@@ -390,8 +402,8 @@ func (w *Worker) Stop(ctx context.Context) error {
 		w.Kill()
 		return stuck
 	}
-	// Kill is go-plugin's word for asking. It hangs on a worker that is stopped,
-	// so it runs aside; the end of the process ends it.
+	// Kill is go-plugin's word for asking, see launcher.Kill. It waits for the end of
+	// the process, so it runs aside.
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
@@ -400,7 +412,7 @@ func (w *Worker) Stop(ctx context.Context) error {
 	select {
 	case <-w.proc.Done():
 	case <-ctx.Done():
-		err = &StuckError{}
+		err = w.stuck()
 		_ = w.proc.KillGroup()
 	}
 	<-asked
@@ -420,7 +432,7 @@ func (w *Worker) stuck() *StuckError {
 
 // StuckError is a worker that did not end when asked and was killed.
 type StuckError struct {
-	Stacks []byte // of its goroutines; empty when it did not even answer that
+	Stacks []byte // of its goroutines; empty when it answered no more: stopped, or past its Serve
 }
 
 func (e *StuckError) Error() string { return "the worker did not stop in time and was killed" }

@@ -89,6 +89,24 @@ func TestStopKillsAWorkerThatOverruns(t *testing.T) {
 	})
 }
 
+// go-plugin kills 2 s after it has asked, whatever the time that a worker has.
+func TestStopWaitsForMain(t *testing.T) {
+	w := launch(t, "flushes")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := w.Stop(ctx); err != nil || w.ExitError() != nil {
+		t.Errorf("stop: %v, exit: %v", err, w.ExitError())
+	}
+	w = launch(t, "flushes")
+	ctx, cancel = context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	within(t, 2*time.Second, "stop", func() {
+		if _, stuck := errors.AsType[*ipc.StuckError](w.Stop(ctx)); !stuck || w.ExitError() == nil {
+			t.Errorf("not killed: %v", w.ExitError())
+		}
+	})
+}
+
 // go-plugin's Ping and Kill never return on a stopped process; nothing of ours
 // may wait for them.
 func TestStoppedWorkerBlocksNobody(t *testing.T) {

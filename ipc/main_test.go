@@ -56,6 +56,9 @@ func misbehave(role string) {
 		select {}
 	case "stuck": // does not end when asked
 		ipc.Server{Handler: handler(), Drain: func(context.Context) error { select {} }}.Serve()
+	case "flushes": // has something to do when it was served
+		ipc.Serve(handler())
+		time.Sleep(2500 * time.Millisecond)
 	case "prints":
 		fmt.Fprintln(os.Stderr, `{"@message": 1, "@level": {}, "@timestamp": []}`)
 		fmt.Fprintln(os.Stderr, strings.Repeat("e", 1<<20))

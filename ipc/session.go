@@ -3,6 +3,7 @@ package ipc
 import (
 	"net"
 	"sync"
+	"time"
 
 	"commerce.example/coordinator/ipc/wire"
 )
@@ -16,8 +17,12 @@ type session struct {
 	in    *stream
 	cell  uint32
 
-	current *inbound // of the sweeper, and under its lock
+	// Of the sweeper, and under its lock.
+	current *inbound
 	place   int
+	events  int16     // what else than its full close is a sign that the peer left
+	halved  bool      // our half of a hijacked connection is over
+	until   time.Time // when an upgrade of which both halves are over has lingered; zero: they are not
 
 	head []byte // the encoded head of the answer under way
 	out  []byte // the Data frame under way

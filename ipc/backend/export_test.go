@@ -47,3 +47,13 @@ func AskAgain(t *Transport) {
 		}
 	}
 }
+
+// Waiting is how many exchanges wait for a connection.
+func Waiting(t *Transport) (n int) {
+	t.muxes.mu.Lock()
+	defer t.muxes.mu.Unlock()
+	for _, h := range t.muxes.homes {
+		n += int(h.queue.length.Load())
+	}
+	return n
+}

@@ -111,7 +111,7 @@ func TestHTTP2DialFaults(t *testing.T) {
 	tr := newHTTP2(t)
 	tr.DialTimeout = 50 * time.Millisecond
 	_, _, err = get(t, tr, silent)
-	wantFault(t, err, exchange.BackendUnreachable, exchange.Taken)
+	wantFault(t, err, exchange.BackendTimeout, exchange.Taken)
 
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer stop()

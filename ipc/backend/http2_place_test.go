@@ -164,6 +164,52 @@ func TestWhatGetsFreeIsTaken(t *testing.T) {
 	}
 }
 
+// A place on a connection without room is no use to the first who waits, if it has
+// a body, but to the next who has none.
+func TestPlaceIsPassedOn(t *testing.T) {
+	noLeak(t)
+	full, free := make(chan struct{}), make(chan struct{})
+	b := serve(t, func(p *peer) {
+		if p.nth > 1 {
+			io.Copy(io.Discard, p) // it says nothing
+			return
+		}
+		f := p.framed(t)
+		f.WriteSettings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 2})
+		for left := window; left > 0; {
+			if data, ok := f.next().(*http2.DataFrame); ok {
+				left -= int(data.Length)
+			}
+		}
+		id := f.request()
+		close(full)
+		<-free
+		f.ok(id)
+		f.serveAll()
+	})
+	tr := newHTTP2(t)
+	tr.DialTimeout = patience
+	abandon(t, tr, newRequest(t, b, "POST", "/stalled", new(counted)))
+	eventually(t, "the first connection", func() bool { return b.conns.Load() == 1 })
+	first := make(chan struct{})
+	go func() {
+		defer close(first)
+		within(t, patience/2, tr, newRequest(t, b, "GET", "/first", nil))
+	}()
+	<-full
+	abandon(t, tr, newRequest(t, b, "POST", "/narrow", strings.NewReader("body")))
+	eventually(t, "the POST in line", func() bool { return backend.Waiting(tr) == 1 })
+	second := make(chan struct{})
+	go func() {
+		defer close(second)
+		within(t, patience/2, tr, newRequest(t, b, "GET", "/second", nil))
+	}()
+	eventually(t, "the GET in line", func() bool { return backend.Waiting(tr) == 2 })
+	close(free)
+	<-first
+	<-second
+}
+
 // A second connection that cannot be had fails nobody who can do without.
 func TestFailedSpareFailsNobody(t *testing.T) {
 	noLeak(t)

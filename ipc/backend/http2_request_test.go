@@ -2,10 +2,13 @@ package backend_test
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"commerce.example/coordinator/ipc/exchange"
 )
@@ -42,5 +45,37 @@ func TestFieldsBeyondThePeersLimit(t *testing.T) {
 	wantFault(t, err, exchange.BadRequest, exchange.Taken)
 	if _, body, err := get(t, tr, b); err != nil || body != "ok" {
 		t.Fatal(body, err)
+	}
+}
+
+// What authenticates one user stays out of the table that the requests of all
+// share.
+func TestCredentialsAreNeverIndexed(t *testing.T) {
+	heads := make(chan []hpack.HeaderField, 1)
+	b := frames(t, nil, func(f *framed) {
+		f.WriteSettingsAck()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if head, ok := frame.(*http2.MetaHeadersFrame); ok {
+				heads <- slices.Clone(head.Fields)
+				f.ok(head.StreamID)
+			}
+		}
+	})
+	secrets := []string{"Authorization", "Cookie", "Proxy-Authorization", "X-Api-Key", "X-Auth-Token", "Api-Key", "X-Access-Token"}
+	req := newRequest(t, b, "GET", "/", nil)
+	for _, name := range append(secrets, "Accept", "X-Tenant") {
+		req.Header.Set(name, "value")
+	}
+	if _, body, err := run(newHTTP2(t), req); err != nil || body != "ok" {
+		t.Fatal(body, err)
+	}
+	for _, f := range <-heads {
+		if secret := slices.Contains(secrets, http.CanonicalHeaderKey(f.Name)); f.Sensitive != secret {
+			t.Errorf("%s: kept out of the table: %v", f.Name, f.Sensitive)
+		}
 	}
 }

@@ -51,7 +51,7 @@ func (m *mux) verdictOn(err error) *verdict {
 	m.mu.Unlock()
 	switch {
 	case lost != nil:
-		return &verdict{fault: exchange.BackendReset, err: lost}
+		return &verdict{fault: exchange.BackendTimeout, err: lost}
 	case protocol:
 		m.complain(code)
 		return &verdict{fault: exchange.BackendProtocol, err: err}

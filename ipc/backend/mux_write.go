@@ -7,6 +7,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/ipc/exchange"
 )
 
@@ -240,12 +241,7 @@ func (m *mux) writeHead(id uint32, block []byte, end bool) {
 // state is shared by the requests of many users: what authenticates one of them
 // stays out of it (RFC 7541 section 7.1.3).
 func (m *mux) field(name, value string) {
-	secret := false
-	switch name {
-	case "authorization", "cookie", "proxy-authorization":
-		secret = true
-	}
-	m.henc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: secret})
+	m.henc.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: credential.IsSecret(name)})
 }
 
 const (

@@ -122,7 +122,7 @@ func (t *Transport) greet(ctx context.Context, c *conn, h *home) (*mux, exchange
 	case <-ctx.Done():
 		c.Cancel()
 		<-m.gone
-		return nil, exchange.BackendUnreachable, errSilent
+		return nil, exchange.BackendTimeout, errSilent
 	case <-m.ready:
 	}
 	m.mu.Lock()

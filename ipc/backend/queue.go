@@ -8,8 +8,9 @@ import (
 
 // queue is the exchanges that wait for a connection to one origin, in the order in
 // which they came. They wait for a dial; a place that gets free meanwhile is as
-// good. The first is woken for it, and whoever leaves wakes the next: as many as
-// there are places, and one more. Its lock is taken under that of a mux.
+// good. The first is woken for it, with the first of those who need less room, whom
+// it may suit where it does not suit him; and whoever leaves wakes the next. Its lock
+// is taken under that of a mux.
 type queue struct {
 	length atomic.Int32 // of line: nearly always 0
 	mu     sync.Mutex
@@ -34,15 +35,23 @@ func (q *queue) leave(s *stream) {
 	q.wakeFirst()
 }
 
-// wakeFirst tells of a place.
+// wakeFirst tells of a place: the first, and down to one who needs no room at all
+// whoever needs less than all before him.
 func (q *queue) wakeFirst() {
 	if q.length.Load() == 0 {
 		return
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.line) > 0 {
-		signal(q.line[0].wake)
+	least := int64(bodyRoom + 1)
+	for _, s := range q.line {
+		if room := s.ask.room(); room < least {
+			least = room
+			signal(s.wake)
+		}
+		if least == 0 {
+			return
+		}
 	}
 }
 

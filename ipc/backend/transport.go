@@ -59,15 +59,16 @@ type Transport struct {
 
 	// ReadIdleTimeout is how long an HTTP/2 connection with requests on it may be
 	// silent before the backend is asked for a sign of life, and PingTimeout how
-	// long that may take; then the connection, and what waits on it, ends. 0 means
-	// 15s and 5s.
+	// long that may take; then the connection ends, and what waits on it with
+	// [exchange.BackendTimeout]. 0 means 15s and 5s.
 	ReadIdleTimeout, PingTimeout time.Duration
 
 	// MaxIdle is how many HTTP/1.1 connections to one origin may lie idle. 0 means 64.
 	MaxIdle int
 
-	// DialTimeout bounds name look-up, connecting and the TLS handshake together;
-	// the deadline of the request does so too. 0 means 5s.
+	// DialTimeout bounds name look-up, connecting, the TLS handshake and the wait for
+	// an HTTP/2 backend's SETTINGS together; the deadline of the request does so
+	// too. 0 means 5s.
 	DialTimeout time.Duration
 
 	// MaxResponseHead is the largest head of an answer, and the largest trailer

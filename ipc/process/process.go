@@ -143,7 +143,8 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Drained is closed after Done, when the last line was given to the sink and
 // every descriptor and goroutine of the process is gone. It is at most 250 ms
-// later, plus what the sink takes.
+// later, plus what the sink takes, plus what Group.Close takes to end whatever is
+// left in the group (2 s at most for a cgroup of the supervisor's).
 func (p *Process) Drained() <-chan struct{} { return p.drained }
 
 // State is how the process ended; the zero State before Done.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/idempotency"
 )
@@ -24,6 +25,20 @@ func TestIdempotency(t *testing.T) {
 	}}
 	if got := c.Supervisor.Bulkheads[0].Idempotency; !reflect.DeepEqual(got, want) || len(c.Warnings) > 0 {
 		t.Errorf("%+v, want %+v; %v", got, want, c.Warnings)
+	}
+}
+
+// What tells users apart stays out of what their requests share on a connection
+// to the backend.
+func TestDefaultCredentialsAreTheBackendClients(t *testing.T) {
+	scope := load(t, nil).Supervisor.Bulkheads[0].Idempotency.Scope
+	for _, c := range scope {
+		if !credential.IsSecret(c.Field) {
+			t.Errorf("%s is no secret", c.Field)
+		}
+	}
+	if len(scope) == 0 {
+		t.Error("no default")
 	}
 }
 

@@ -95,7 +95,7 @@ func (r *request) read(line string) (err error) {
 		r.ask, err = parseAsk(rest)
 	case word == "for" && r.pat.String() == "":
 		r.pat, err = backup.ParsePattern(rest)
-	case isField && credential.IsSecret(http.CanonicalHeaderKey(name)): // no file that is reviewed is a place for it
+	case isField && credential.IsSecret(name): // no file that is reviewed is a place for it
 		err = fmt.Errorf("%s is a credential; want it given to the command by --header-file, and in no file that is reviewed", name)
 	case isField && name != "" && rest != "":
 		r.header.Add(name, rest)
