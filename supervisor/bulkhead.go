@@ -158,7 +158,7 @@ func (b *Bulkhead) handle(c *call) {
 	if c.replace(resp) {
 		return
 	}
-	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {
+	if isEventStream(resp.Header) && !c.takeUpgradeSlot(resp.StatusCode) {
 		c.problem(ReasonTooManyConnections, c.progress.Outcome()) // the backend has done its work
 		return
 	}
