@@ -28,6 +28,7 @@ type Bulkhead struct {
 	retries   *retryBudget
 	poison    *poison
 	draining  atomic.Bool // by an operator
+	retired   atomic.Bool // a reload removed it, and its pool has ended
 	drilling  atomic.Pointer[DrillMode]
 	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
 	stats     *bulkheadStats

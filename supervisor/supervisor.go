@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,7 @@ type Supervisor struct {
 	reloads  reloads
 	retired  map[string]chan struct{} // by bulkhead, closed when the pool that a reload replaced last has ended; operate guards it
 	retiring sync.WaitGroup           // those pools
+	removed  removed                  // bulkheads; the watch looks at their calls too
 	life     context.Context          // ends when the stop begins
 	endLife  context.CancelFunc
 	drill    drillToken
@@ -384,6 +386,9 @@ func (s *Supervisor) startWatch() (stop func()) {
 						b.observeCPU(now)
 					}
 				}
+				for _, b := range s.removed.all() {
+					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
+				}
 			}
 		}
 	})
@@ -422,7 +427,7 @@ func (s *Supervisor) stop(hard context.Context) {
 	s.awaitConns(drain)
 	if err := s.server.Shutdown(drain); err != nil {
 		s.log.Warn("drain overran: requests in flight are cut", "timeout", config.DrainTimeout.String())
-		for _, b := range s.bulkheads() {
+		for _, b := range slices.Concat(s.bulkheads(), s.removed.all()) {
 			b.watch.cancelAll(exchange.Deadline)
 		}
 		last, cancel := context.WithTimeout(context.Background(), time.Second)
