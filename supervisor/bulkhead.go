@@ -55,9 +55,10 @@ type Bulkhead struct {
 // commons is what bulkheads share: they only write to it, and none waits for what
 // another has written.
 type commons struct {
-	journal *journaling
-	access  *access
-	keyring *keyring
+	journal  *journaling
+	access   *access
+	keyring  *keyring
+	hijacked *atomic.Int64 // upgraded calls that have not been recorded: the server does not know them any more
 }
 
 // settings are what a request reads of the configuration. They are replaced as

@@ -270,6 +270,9 @@ func (c *call) end() {
 	if c.set.backed != nil {
 		b.lapse.note(c, now)
 	}
+	if c.upgraded != nil {
+		b.hijacked.Add(-1)
+	}
 	if c.abort {
 		c.cut()
 	}

@@ -74,6 +74,7 @@ type Supervisor struct {
 	access     access
 	keys       *keyring
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
+	hijacked   atomic.Int64 // upgraded calls; see commons
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
 	state  atomic.Pointer[string]
@@ -273,7 +274,7 @@ func (s *Supervisor) giveUp() {
 }
 
 func (s *Supervisor) commons() commons {
-	return commons{journal: s.journal, access: &s.access, keyring: s.keys}
+	return commons{journal: s.journal, access: &s.access, keyring: s.keys, hijacked: &s.hijacked}
 }
 
 // start makes a bulkhead and begins to start its workers.
@@ -441,6 +442,7 @@ func (s *Supervisor) stop(hard context.Context) {
 	}
 	pools.Wait()
 	s.retiring.Wait()
+	s.awaitHijacked()
 	for _, b := range s.bulkheads() {
 		b.logFailures(s.log, time.Now(), 0)
 	}
@@ -453,6 +455,15 @@ func (s *Supervisor) awaitConns(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, silentFor)
 	defer cancel()
 	for s.conns.Load() > 0 && sleep(ctx, 10*time.Millisecond) {
+	}
+}
+
+// awaitHijacked gives the upgraded calls, whose workers have ended, the time to wait
+// for their clients and to be recorded.
+func (s *Supervisor) awaitHijacked() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*lingerFor)
+	defer cancel()
+	for s.hijacked.Load() > 0 && sleep(ctx, time.Millisecond) {
 	}
 }
 

@@ -17,8 +17,10 @@ import (
 // both directions have ended, that of the backend a moment ago, or either breaks.
 func (c *call) upgrade(resp *http.Response) {
 	backend := resp.Body.(io.ReadWriteCloser)
+	c.bulkhead.hijacked.Add(1) // before the server forgets it
 	client, ahead, err := http.NewResponseController(c.w).Hijack()
 	if err != nil {
+		c.bulkhead.hijacked.Add(-1)
 		c.problem(ReasonBadRequest, c.progress.Outcome()) // HTTP/2 cannot be upgraded
 		return
 	}

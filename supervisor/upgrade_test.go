@@ -57,3 +57,19 @@ func TestAWebSocketThatIsCutIsPartial(t *testing.T) {
 		})
 	}
 }
+
+// A WebSocket that is open at the stop has its line in the access log.
+func TestAccessLogOfAWebSocketThatTheStopCuts(t *testing.T) {
+	var out shared
+	r := start(t, one("a"), accessLogged(t, "all", ""), func(o *supervisor.Options) {
+		o.Stdout = &out
+		o.Config.DrainTimeout = 100 * time.Millisecond
+	})
+	r.webSocket("/a/upgrade")
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(told(t, out.read()), "\n"); got != "/a/upgrade partial worker_died" {
+		t.Errorf("got %q", got)
+	}
+}
