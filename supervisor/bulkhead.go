@@ -28,6 +28,7 @@ type Bulkhead struct {
 	retries   *retryBudget
 	poison    *poison
 	draining  atomic.Bool // by an operator
+	retired   atomic.Bool // a reload removed it, and its pool has ended
 	drilling  atomic.Pointer[DrillMode]
 	rehearsal atomic.Pointer[rehearsal] // of its fallbacks; nil: none is on
 	stats     *bulkheadStats
@@ -54,9 +55,10 @@ type Bulkhead struct {
 // commons is what bulkheads share: they only write to it, and none waits for what
 // another has written.
 type commons struct {
-	journal *journaling
-	access  *access
-	keyring *keyring
+	journal  *journaling
+	access   *access
+	keyring  *keyring
+	hijacked *atomic.Int64 // upgraded calls that have not been recorded: the server does not know them any more
 }
 
 // settings are what a request reads of the configuration. They are replaced as
@@ -158,7 +160,7 @@ func (b *Bulkhead) handle(c *call) {
 	if c.replace(resp) {
 		return
 	}
-	if isEventStream(resp.Header) && !c.takeUpgradeSlot() {
+	if isEventStream(resp.Header) && !c.takeUpgradeSlot(resp.StatusCode) {
 		c.problem(ReasonTooManyConnections, c.progress.Outcome()) // the backend has done its work
 		return
 	}

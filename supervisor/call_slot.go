@@ -59,12 +59,14 @@ func (c *call) releaseSlot() {
 }
 
 // takeUpgradeSlot trades the slot for one of the upgrades: an event stream ends
-// when its reader likes.
-func (c *call) takeUpgradeSlot() bool {
+// when its reader likes, so it is judged by its head of that status.
+func (c *call) takeUpgradeSlot(status int) bool {
 	if !c.bulkhead.upgrades.TryAcquire() {
 		return false
 	}
-	c.sample.End(time.Now(), adaptive.Ignored)
+	now := time.Now()
+	c.sample.End(now, adaptive.Ignored)
+	c.judge(status, now)
 	c.releaseSlot()
 	c.slot = c.bulkhead.upgrades
 	return true

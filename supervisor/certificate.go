@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,54 +13,67 @@ import (
 type certificate struct {
 	certFile, keyFile string
 	warn              func(error)
+	pair              atomic.Pointer[tls.Certificate]
 
-	mu      sync.Mutex
-	pair    *tls.Certificate
-	changed time.Time // of the files that pair is from
-	looked  time.Time
+	mu     sync.Mutex // of the handshake that looks at the files: no other waits for it
+	of     [2]time.Time
+	looked time.Time
 }
 
 // lookEvery is how often a handshake looks at the files.
 const lookEvery = time.Second
 
 func newCertificate(certFile, keyFile string, warn func(error)) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, warn: warn}
-	return c, c.load(time.Now())
+	c := &certificate{certFile: certFile, keyFile: keyFile, warn: warn, looked: time.Now()}
+	of, _ := c.changed()
+	return c, c.load(of)
 }
 
-func (c *certificate) load(now time.Time) error {
-	changed := latest(c.certFile, c.keyFile)
+// load reads the files, which were changed last at those times.
+func (c *certificate) load(of [2]time.Time) error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	c.looked = now
 	if err != nil {
 		return fmt.Errorf("COORDINATOR_TLS_CERT=%s, COORDINATOR_TLS_KEY=%s: %w", c.certFile, c.keyFile, err)
 	}
-	c.pair, c.changed = &pair, changed
+	c.of = of
+	c.pair.Store(&pair)
 	return nil
 }
 
 // get implements tls.Config.GetCertificate. A pair that cannot be read, as in
-// the middle of its replacement, leaves the old one in use.
+// the middle of its replacement, leaves the old one in use; so does, for all
+// handshakes but one, a disk that does not answer.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.looked) > lookEvery {
-		c.looked = now
-		if latest(c.certFile, c.keyFile).After(c.changed) {
-			if err := c.load(now); err != nil {
-				c.warn(err)
-			}
-		}
+	if c.mu.TryLock() {
+		defer c.mu.Unlock()
+		c.look(time.Now())
 	}
-	return c.pair, nil
+	return c.pair.Load(), nil
 }
 
-func latest(files ...string) time.Time {
-	var t time.Time
-	for _, file := range files {
-		if info, err := os.Stat(file); err == nil && info.ModTime().After(t) {
-			t = info.ModTime()
-		}
+func (c *certificate) look(now time.Time) {
+	if now.Sub(c.looked) <= lookEvery {
+		return
 	}
-	return t
+	c.looked = now
+	of, err := c.changed()
+	if err != nil || of == c.of {
+		return
+	}
+	if err := c.load(of); err != nil {
+		c.warn(err)
+	}
+}
+
+// changed is when the files were. Any other time than before is a change: what is put
+// back is older.
+func (c *certificate) changed() (of [2]time.Time, err error) {
+	for i, file := range [...]string{c.certFile, c.keyFile} {
+		info, err := os.Stat(file)
+		if err != nil {
+			return of, err
+		}
+		of[i] = info.ModTime()
+	}
+	return of, nil
 }

@@ -24,7 +24,9 @@ type clientBody struct {
 }
 
 // takeBody bounds the body. The request is copied for that: by the Body of its
-// own one net/http finds out whether the connection can be used again.
+// own one net/http finds out whether the connection can be used again. The reader
+// is not given the answer, whose header it would write beside its handler: an upload
+// reads in a goroutine of its own. beforeHead says that the connection ends.
 func (c *call) takeBody() {
 	if c.r.Body == nil || c.r.Body == http.NoBody {
 		return
@@ -33,7 +35,7 @@ func (c *call) takeBody() {
 		c.r.Trailer = make(http.Header) // where net/http leaves those that nobody announced
 	}
 	cleanTrailer(c.r.Trailer) // what is announced
-	c.body = &clientBody{ReadCloser: http.MaxBytesReader(c.w, c.r.Body, c.set.MaxBody), trailer: c.r.Trailer}
+	c.body = &clientBody{ReadCloser: http.MaxBytesReader(nil, c.r.Body, c.set.MaxBody), trailer: c.r.Trailer}
 	bounded := *c.r
 	bounded.Body = c.body
 	c.r = &bounded

@@ -16,6 +16,9 @@ func Waiting(s *Supervisor) int {
 	return s.reloads.next.waiting
 }
 
+// Removed is how many bulkheads are watched that a reload removed.
+func Removed(s *Supervisor) int { return len(s.removed.all()) }
+
 // Reloading reports whether a reload or an upgrade runs.
 func Reloading(s *Supervisor) bool {
 	if s.operate.TryLock() {

@@ -32,8 +32,10 @@ func (c *call) intend() error {
 		return nil
 	}
 	if c.keyed.claim != nil {
-		if err := c.bulkhead.keyring.enter(); err != nil {
-			c.w.Header()["Connection"] = connectionClose // to the successor
+		if err := c.bulkhead.keyring.enter(c.r.Context(), c.deadline); err != nil {
+			if errors.Is(err, errNotOurTurn) {
+				c.w.Header()["Connection"] = connectionClose // to the successor
+			}
 			return err
 		}
 		defer c.bulkhead.keyring.leave()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/idempotency"
 )
 
@@ -68,22 +69,39 @@ func newKeyring(stateDir string, log hclog.Logger) *keyring {
 var errNotOurTurn = errors.New("a successor takes requests with idempotency keys")
 
 // enter waits for the turn to record an intent with a key: for as long as a
-// successor takes to take over, which an upgrade bounds. Without an error, leave has
-// to follow.
-func (k *keyring) enter() error {
+// successor takes to take over, and no longer than its client and its deadline.
+// Without an error, leave has to follow.
+func (k *keyring) enter(ctx context.Context, deadline time.Time) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for k.paused != nil {
 		paused := k.paused
 		k.mu.Unlock()
-		<-paused
+		err := outlast(ctx, paused, deadline)
 		k.mu.Lock()
+		if err != nil {
+			return err
+		}
 	}
 	if k.ceded {
 		return errNotOurTurn
 	}
 	k.entered++
 	return nil
+}
+
+// outlast waits for the end of a pause.
+func outlast(ctx context.Context, paused <-chan struct{}, deadline time.Time) error {
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
+	select {
+	case <-paused:
+		return nil
+	case <-ctx.Done():
+		return &exchange.Error{Fault: exchange.ClientGone, Err: context.Cause(ctx)}
+	case <-late.C:
+		return &exchange.Error{Fault: exchange.Deadline}
+	}
 }
 
 func (k *keyring) leave() {

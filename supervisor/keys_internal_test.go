@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"commerce.example/coordinator/ipc/exchange"
 )
 
 // A disk that does not answer holds up neither an upgrade nor, after it was given
@@ -13,7 +15,8 @@ import (
 func TestPauseGivesUpWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var k keyring
-		if err := k.enter(); err != nil { // and hangs
+		deadline := time.Now().Add(time.Hour)
+		if err := k.enter(t.Context(), deadline); err != nil { // and hangs
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("too late"))
@@ -21,7 +24,7 @@ func TestPauseGivesUpWithItsContext(t *testing.T) {
 		waits := make(chan error, 1)
 		go func() {
 			time.Sleep(time.Millisecond)
-			waits <- k.enter()
+			waits <- k.enter(t.Context(), deadline)
 		}()
 		if resume, err := k.pause(ctx); err == nil || resume != nil {
 			t.Fatalf("paused with a request inside: %v", err)
@@ -39,8 +42,9 @@ func TestPauseGivesUpWithItsContext(t *testing.T) {
 func TestPauseLetsThoseInsideEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var k keyring
+		deadline := time.Now().Add(time.Hour)
 		for _, ceded := range []bool{false, true} {
-			if err := k.enter(); err != nil {
+			if err := k.enter(t.Context(), deadline); err != nil {
 				t.Fatal(err)
 			}
 			inside := time.Now()
@@ -50,7 +54,7 @@ func TestPauseLetsThoseInsideEnd(t *testing.T) {
 				t.Fatalf("paused after %v: %v", time.Since(inside), err)
 			}
 			waits := make(chan error, 1)
-			go func() { waits <- k.enter() }()
+			go func() { waits <- k.enter(t.Context(), deadline) }()
 			synctest.Wait()
 			if len(waits) != 0 {
 				t.Error("one entered in the pause")
@@ -62,8 +66,37 @@ func TestPauseLetsThoseInsideEnd(t *testing.T) {
 				k.leave()
 			}
 		}
-		if err := k.enter(); !errors.Is(err, errNotOurTurn) {
+		if err := k.enter(t.Context(), deadline); !errors.Is(err, errNotOurTurn) {
 			t.Errorf("after the successor has it: %v", err)
+		}
+	})
+}
+
+// Who waits for its turn waits no longer than its client, and than its deadline:
+// all the while it has a slot and a worker.
+func TestAPauseHoldsNoRequestBeyondItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k keyring
+		resume, err := k.pause(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		for _, test := range []struct {
+			ctx  context.Context
+			want exchange.Fault
+			at   time.Duration
+		}{{ctx, exchange.ClientGone, time.Second}, {t.Context(), exchange.Deadline, 3 * time.Second}} {
+			err := k.enter(test.ctx, begun.Add(3*time.Second))
+			if took := time.Since(begun); exchange.FaultOf(err) != test.want || took != test.at {
+				t.Errorf("after %v: %v, want %s after %v", took, err, test.want, test.at)
+			}
+		}
+		resume(false)
+		if k.entered != 0 {
+			t.Errorf("%d entered", k.entered)
 		}
 	})
 }

@@ -56,6 +56,9 @@ func workerHandler() http.Handler {
 	})
 	mux.HandleFunc("/{name}/stall", func(w http.ResponseWriter, r *http.Request) {
 		exchange.From(r.Context()).Answered()
+		if kind := r.FormValue("type"); kind != "" {
+			w.Header().Set("Content-Type", kind)
+		}
 		io.WriteString(w, "begun")
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()

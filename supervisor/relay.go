@@ -204,7 +204,7 @@ func (c *call) settle(now time.Time) {
 	c.sample.End(now, resultWithout(c.reason))
 }
 
-// judge tells breaker and limit of an answer.
+// judge tells breaker and limit of an answer. A second time it does nothing.
 func (c *call) judge(status int, now time.Time) {
 	outcome := breaker.Success
 	if c.set.failed[status] {
@@ -269,6 +269,9 @@ func (c *call) end() {
 	c.endTrace(now)
 	if c.set.backed != nil {
 		b.lapse.note(c, now)
+	}
+	if c.upgraded != nil {
+		b.hijacked.Add(-1)
 	}
 	if c.abort {
 		c.cut()

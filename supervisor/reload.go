@@ -266,6 +266,7 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	config.Bulkheads = next
 	s.config.Store(&config)
 	s.applyFrontLimits(&config)
+	s.removed.add(p.removed)
 	s.front.table.Store(t)
 	s.journal.setScope(next)
 
@@ -287,7 +288,10 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	}
 	for _, b := range p.removed {
 		name := b.settings.Load().Name
-		s.retire(name, b.pool.Load(), config.DrainTimeout, func() { s.metrics.forget(name) })
+		s.retire(name, b.pool.Load(), config.DrainTimeout, func() {
+			s.metrics.forget(name)
+			b.retired.Store(true)
+		})
 	}
 	return said
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,6 +74,7 @@ type Supervisor struct {
 	access     access
 	keys       *keyring
 	conns      atomic.Int64 // open on the front, upgraded ones not counted
+	hijacked   atomic.Int64 // upgraded calls; see commons
 	saidShort  atomic.Int64 // when the log last told of missing descriptors, in ns after since; 0: never
 
 	state  atomic.Pointer[string]
@@ -85,6 +87,7 @@ type Supervisor struct {
 	reloads  reloads
 	retired  map[string]chan struct{} // by bulkhead, closed when the pool that a reload replaced last has ended; operate guards it
 	retiring sync.WaitGroup           // those pools
+	removed  removed                  // bulkheads; the watch looks at their calls too
 	life     context.Context          // ends when the stop begins
 	endLife  context.CancelFunc
 	drill    drillToken
@@ -271,7 +274,7 @@ func (s *Supervisor) giveUp() {
 }
 
 func (s *Supervisor) commons() commons {
-	return commons{journal: s.journal, access: &s.access, keyring: s.keys}
+	return commons{journal: s.journal, access: &s.access, keyring: s.keys, hijacked: &s.hijacked}
 }
 
 // start makes a bulkhead and begins to start its workers.
@@ -384,6 +387,9 @@ func (s *Supervisor) startWatch() (stop func()) {
 						b.observeCPU(now)
 					}
 				}
+				for _, b := range s.removed.all() {
+					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
+				}
 			}
 		}
 	})
@@ -422,7 +428,7 @@ func (s *Supervisor) stop(hard context.Context) {
 	s.awaitConns(drain)
 	if err := s.server.Shutdown(drain); err != nil {
 		s.log.Warn("drain overran: requests in flight are cut", "timeout", config.DrainTimeout.String())
-		for _, b := range s.bulkheads() {
+		for _, b := range slices.Concat(s.bulkheads(), s.removed.all()) {
 			b.watch.cancelAll(exchange.Deadline)
 		}
 		last, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -436,6 +442,7 @@ func (s *Supervisor) stop(hard context.Context) {
 	}
 	pools.Wait()
 	s.retiring.Wait()
+	s.awaitHijacked()
 	for _, b := range s.bulkheads() {
 		b.logFailures(s.log, time.Now(), 0)
 	}
@@ -448,6 +455,15 @@ func (s *Supervisor) awaitConns(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, silentFor)
 	defer cancel()
 	for s.conns.Load() > 0 && sleep(ctx, 10*time.Millisecond) {
+	}
+}
+
+// awaitHijacked gives the upgraded calls, whose workers have ended, the time to wait
+// for their clients and to be recorded.
+func (s *Supervisor) awaitHijacked() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*lingerFor)
+	defer cancel()
+	for s.hijacked.Load() > 0 && sleep(ctx, time.Millisecond) {
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/breaker"
 )
 
@@ -16,8 +17,10 @@ import (
 // both directions have ended, that of the backend a moment ago, or either breaks.
 func (c *call) upgrade(resp *http.Response) {
 	backend := resp.Body.(io.ReadWriteCloser)
+	c.bulkhead.hijacked.Add(1) // before the server forgets it
 	client, ahead, err := http.NewResponseController(c.w).Hijack()
 	if err != nil {
+		c.bulkhead.hijacked.Add(-1)
 		c.problem(ReasonBadRequest, c.progress.Outcome()) // HTTP/2 cannot be upgraded
 		return
 	}
@@ -31,18 +34,48 @@ func (c *call) upgrade(resp *http.Response) {
 		return
 	}
 
-	var up sync.WaitGroup
+	var (
+		up   sync.WaitGroup
+		left atomic.Bool // the client has ended its direction
+	)
 	up.Go(func() {
-		c.splice(backend, ahead.Reader, &c.unheard)
+		left.Store(c.splice(backend, ahead.Reader, &c.unheard))
 		closeWrite(backend)
 	})
 	c.splice(client, backend, &c.moved)
+	leftFirst := left.Load()
 	closeWrite(client)
 	// The backend, or the worker before it, has gone: a client that stays would
 	// keep its place for nothing.
 	_ = client.SetReadDeadline(time.Now().Add(lingerFor))
 	up.Wait()
+	if err := c.cutShort(leftFirst); err != nil {
+		c.reason = c.reasonOf(err)
+		return
+	}
 	c.progress.Complete, c.progress.Delivered = true, true
+}
+
+// exitSeen is how long after its connections the end of a worker is seen at most.
+const exitSeen = 100 * time.Millisecond
+
+// cutShort is why an upgraded connection ended that neither side has ended; nil: one
+// of them has, and leftFirst says that it was the client.
+func (c *call) cutShort(leftFirst bool) error {
+	if cause := c.whyOver(); cause != nil {
+		return &exchange.Error{Fault: exchange.FaultOf(cause), Stage: exchange.Answered}
+	}
+	if leftFirst {
+		return nil
+	}
+	patience := time.NewTimer(exitSeen)
+	defer patience.Stop()
+	select {
+	case <-c.lease.Worker().Exited():
+		return &exchange.Error{Fault: exchange.WorkerDied, Stage: exchange.Answered}
+	case <-patience.C:
+		return nil
+	}
 }
 
 func writeSwitch(client net.Conn, resp *http.Response, id []string) error {
@@ -61,20 +94,21 @@ func writeSwitch(client net.Conn, resp *http.Response, id []string) error {
 }
 
 // splice copies one direction and counts it: both keep the idle limit away, and what
-// goes to the client alone is of the answer.
-func (c *call) splice(dst io.Writer, src io.Reader, count *atomic.Int64) {
+// goes to the client alone is of the answer. It reports whether it came to the end of
+// src.
+func (c *call) splice(dst io.Writer, src io.Reader, count *atomic.Int64) (ended bool) {
 	buf := relayBuffers.Get().(*[relayBuffer]byte)
 	defer relayBuffers.Put(buf)
 	for {
 		n, err := src.Read(buf[:])
 		if n > 0 {
 			if _, werr := dst.Write(buf[:n]); werr != nil {
-				return
+				return false
 			}
 			count.Add(int64(n))
 		}
 		if err != nil {
-			return
+			return true
 		}
 	}
 }

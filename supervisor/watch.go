@@ -40,6 +40,12 @@ func (l *watchlist) remove(c *call) {
 	c.place = -1
 }
 
+func (l *watchlist) empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.calls) == 0
+}
+
 // anew has the watch look at c from now on as at one whose answer goes to the
 // client, whatever it was before.
 func (l *watchlist) anew(c *call, now time.Time) {
