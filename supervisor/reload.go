@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"commerce.example/coordinator/supervisor/idempotency"
@@ -269,19 +270,7 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	s.front.table.Store(t)
 	s.journal.setScope(next)
 
-	for _, c := range p.revisions {
-		if c.kept || c.pool != nil {
-			continue
-		}
-		// By what there is: an operator may have resized it since the plan was made.
-		if p := c.bulkhead.pool.Load(); len(p.Status()) != c.to.Workers {
-			ctx, cancel := context.WithTimeout(context.Background(), startWait)
-			if err := c.bulkhead.resizePool(ctx, p, c.to.Workers); err != nil {
-				s.log.Error("resize", "bulkhead", c.to.Name, "error", err)
-			}
-			cancel()
-		}
-	}
+	said = append(said, s.resizePools(p)...)
 	for name, before := range old {
 		s.retire(name, before, config.DrainTimeout, func() {})
 	}
@@ -289,6 +278,37 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 		name := b.settings.Load().Name
 		s.retire(name, b.pool.Load(), config.DrainTimeout, func() { s.metrics.forget(name) })
 	}
+	return said
+}
+
+// resizePools gives the bulkheads that keep their workers as many as the plan says, all
+// at once. It returns what to say of those that did not come to it: those in startWait,
+// before the supervisor stops, or not at all. What has begun goes on.
+func (s *Supervisor) resizePools(p *reloadPlan) (said []string) {
+	ctx, cancel := context.WithTimeoutCause(s.life, startWait, fmt.Errorf("not within %v", startWait))
+	defer cancel()
+	var all sync.WaitGroup
+	var mu sync.Mutex // of said
+	for _, c := range p.revisions {
+		if c.kept || c.pool != nil {
+			continue
+		}
+		// By what there is: an operator may have resized it since the plan was made.
+		workers := c.bulkhead.pool.Load()
+		has := len(workers.Status())
+		if has == c.to.Workers {
+			continue
+		}
+		all.Go(func() {
+			if err := c.bulkhead.resizePool(ctx, workers, c.to.Workers); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				said = append(said, fmt.Sprintf("%s: %d -> %d workers: %v", c.to.Name, has, c.to.Workers, err))
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(said)
 	return said
 }
 

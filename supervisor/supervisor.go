@@ -396,10 +396,10 @@ const silentFor = 5 * time.Second
 // stop drains, in the reverse order of the start, each step with a deadline.
 func (s *Supervisor) stop(hard context.Context) {
 	defer s.drill.bar("the supervisor stops")()
+	s.setState(stateDraining) // whatever is under way: nobody is to send more
 	s.operate.Lock()
 	defer s.operate.Unlock()
 	config := s.config.Load()
-	s.setState(stateDraining)
 	handed := s.handed.Load()
 	if s.options.Stopping != nil && !handed {
 		s.options.Stopping()
