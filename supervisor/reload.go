@@ -91,8 +91,12 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	if err := s.awaitRetired(ctx, plan); err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
-	kept := s.startNewPools(ctx, plan)
-	r.Details = append(r.Details, kept...)
+	kept, lacking := s.startNewPools(ctx, plan)
+	if ctx.Err() != nil {
+		s.abandon(plan)
+		return fmt.Errorf("the running configuration stays: given up (%w)", context.Cause(ctx))
+	}
+	r.Details = append(append(r.Details, kept...), lacking...)
 	next := make([]BulkheadConfig, len(plan.revisions))
 	for i, c := range plan.revisions {
 		next[i] = c.to
@@ -109,8 +113,15 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	r.Details = append(r.Details, s.commit(plan, router, config, next)...)
 	r.Bulkheads = plan.touched()
 	r.Did = plan.summary()
+	var failed []string
 	if len(kept) > 0 {
-		return fmt.Errorf("%s kept the old configuration", plural(len(kept), "bulkhead"))
+		failed = append(failed, plural(len(kept), "bulkhead")+" kept the old configuration")
+	}
+	if len(lacking) > 0 {
+		failed = append(failed, plural(len(lacking), "new bulkhead")+" without all workers")
+	}
+	if failed != nil {
+		return errors.New(strings.Join(failed, ", "))
 	}
 	return nil
 }
@@ -181,8 +192,10 @@ func (c *revision) needsWorkers() bool {
 func (c *revision) changed() bool { return c.added || !reflect.DeepEqual(c.from, c.to) }
 
 // startNewPools starts the new workers that the plan needs, all at once, and
-// waits for them. It returns what to say of those that did not get ready.
-func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []string) {
+// waits for them. It returns what to say of those that did not get ready: of bulkheads
+// that keep their configuration therefore, and of new ones, which have nothing to fall
+// back to and come as they are.
+func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept, lacking []string) {
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
@@ -202,16 +215,18 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 		case <-c.pool.Tried():
 		case <-ctx.Done():
 		}
-		if c.added {
-			continue // nothing to fall back to: it comes as it is
-		}
-		if why := notReady(c.pool.Status()); why != "" {
+		why := notReady(c.pool.Status())
+		switch {
+		case why == "":
+		case c.added:
+			lacking = append(lacking, c.to.Name+": "+why)
+		default:
 			kept = append(kept, fmt.Sprintf("%s: keeps its old configuration: %s", c.to.Name, why))
 			s.discard(c.pool)
 			c.pool, c.kept, c.to = nil, true, c.from
 		}
 	}
-	return kept
+	return kept, lacking
 }
 
 // notReady says why not every slot has a worker.
