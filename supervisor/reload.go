@@ -284,6 +284,7 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	s.applyFrontLimits(&config)
 	s.front.table.Store(t)
 	s.journal.setScope(next)
+	s.journal.bodies.setKeys(config.JournalKeys)
 
 	said = append(said, s.resizePools(p)...)
 	for name, before := range old {
