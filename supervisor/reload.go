@@ -369,9 +369,12 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 // there are others; it returns those that it replaced, or nil. With an error the
 // settings of its keys stay, and all others change.
 func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.Pool, err error) {
-	had := b.settings.Load().keys // which reloads alone change
-	keys, err := b.keyring.store(c.Idempotency, had)
-	if keys != nil && had == nil {
+	had := b.settings.Load() // of whose keys reloads alone decide
+	keys, err := b.keyring.store(c.Idempotency, had.keys)
+	if err != nil {
+		c.Idempotency = had.Idempotency
+	}
+	if keys != nil && had.keys == nil {
 		b.keyring.restoreAll(map[string]*idempotency.Store{c.Name: keys})
 	}
 	b.changing.Lock()

@@ -1,11 +1,13 @@
 package supervisor_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"commerce.example/coordinator/supervisor"
+	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/journal/kept"
 )
 
@@ -43,5 +45,37 @@ func TestRefusedReloadKeepsTheJournalsKeys(t *testing.T) {
 	}
 	if got := r.replay(state, "first", false); got.Why == "" {
 		t.Errorf("after a reload with another key: %+v", got)
+	}
+}
+
+// A bulkhead that keeps its IDEMPOTENCY_* settings keeps the mode too.
+func TestReloadThatKeepsIdempotencySettingsKeepsAllOfThem(t *testing.T) {
+	scoped := func(mode supervisor.IdempotencyMode, field string) []supervisor.BulkheadConfig {
+		return []supervisor.BulkheadConfig{bulkhead("a", func(c *supervisor.BulkheadConfig) {
+			c.Idempotency = supervisor.IdempotencyConfig{Mode: mode, Settings: idempotency.Settings{Scope: []idempotency.Credential{{Field: field}}}}
+			c.Owner = field
+		})}
+	}
+	r, next, _ := reloadable(t, scoped(supervisor.IdempotencyOptional, "A")...)
+	for i, field := range []string{"B", "C", "D", "E"} { // each era has a key that is remembered
+		resp, _ := r.do("POST", "/a", nil, "Idempotency-Key", fmt.Sprintf("key-%d", i))
+		if resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+		mode := supervisor.IdempotencyOptional
+		if field == "E" {
+			mode = supervisor.IdempotencyRequired
+		}
+		*next = scoped(mode, field)
+		rep := r.Reload(t.Context())
+		if rep.Error != "" || (len(rep.Details) == 1) != (field == "E") {
+			t.Fatalf("%s: %+v", field, rep)
+		}
+	}
+	if s := r.bulkhead("a"); s.Owner != "E" || s.Idempotency == nil || s.Idempotency.Mode != supervisor.IdempotencyOptional {
+		t.Errorf("%+v", s)
+	}
+	if resp, body := r.do("POST", "/a", nil); resp.StatusCode != 200 {
+		t.Errorf("without a key: %s %s", resp.Status, body)
 	}
 }
