@@ -160,8 +160,8 @@ func (b *Bulkhead) resize(workers, limit *int) (did string, p *pool.Pool, err er
 		return "", nil, fmt.Errorf("it answers from backup data alone and has no workers")
 	case limit != nil && *limit < 1:
 		return "", nil, fmt.Errorf("limit %d: at least 1 is needed", *limit)
-	case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
-		return "", nil, fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+	case limit != nil && *limit+set.UpgradeLimit > int(set.cells):
+		return "", nil, fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.cells)
 	}
 	var parts []string
 	if limit != nil {

@@ -153,6 +153,7 @@ func (s *Supervisor) keepFixed(c *Config) (said []string) {
 type revision struct {
 	bulkhead *Bulkhead // nil until commit for one that is new
 	from, to BulkheadConfig
+	cells    uint32 // of each worker that there is
 	added    bool
 	pool     *pool.Pool // new workers; nil: the old ones do
 	kept     bool       // they did not get ready
@@ -171,7 +172,8 @@ func (s *Supervisor) plan(config Config) *reloadPlan {
 			p.revisions = append(p.revisions, &revision{to: c, added: true})
 			continue
 		}
-		p.revisions = append(p.revisions, &revision{bulkhead: b, from: b.settings.Load().BulkheadConfig, to: c})
+		set := b.settings.Load()
+		p.revisions = append(p.revisions, &revision{bulkhead: b, from: set.BulkheadConfig, cells: set.cells, to: c})
 	}
 	for _, b := range s.bulkheads() {
 		name := b.settings.Load().Name
@@ -185,7 +187,7 @@ func (s *Supervisor) plan(config Config) *reloadPlan {
 // needsWorkers reports whether the workers of a bulkhead would see the change,
 // or have too few connections for it.
 func (c *revision) needsWorkers() bool {
-	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.from.conns() ||
+	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.cells ||
 		c.to.heapTarget() != c.from.heapTarget() || c.to.hardDescriptors() != c.from.hardDescriptors()
 }
 
@@ -380,10 +382,11 @@ func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.P
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	now, before := time.Now(), b.settings.Load()
-	b.settings.Store(newSettings(c, before, keys))
+	next := newSettings(c, before, keys)
 	if workers != nil {
-		replaced = b.pool.Swap(workers)
+		replaced, next.cells = b.pool.Swap(workers), c.conns()
 	}
+	b.settings.Store(next)
 	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
 		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
 	} else {
