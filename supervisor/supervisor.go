@@ -244,7 +244,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 func (s *Supervisor) startBulkheads(config *Config) {
 	bulkheads := make([]*Bulkhead, len(config.Bulkheads))
 	for i, c := range config.Bulkheads {
-		bulkheads[i] = s.start(c)
+		operated := s.options.Handover.operated(c.Name)
+		bulkheads[i] = s.start(operated.of(c))
+		bulkheads[i].draining.Store(operated.Drained)
 	}
 	breach(bulkheads)
 	s.front.table.Store(&table{router: s.front.table.Load().router, bulkheads: bulkheads})
