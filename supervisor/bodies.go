@@ -34,13 +34,9 @@ type bodies struct {
 // shareOfTotal is which part of the journal's bound kept requests may have besides.
 const shareOfTotal = 4
 
-// open begins to keep, or takes other keys.
+// open begins to keep, if that was not done before.
 func (b *bodies) open(j *journaling, c *Config) error {
-	if c.JournalKeys == nil {
-		return nil
-	}
-	if store := b.store.Load(); store != nil {
-		store.SetKeys(c.JournalKeys)
+	if c.JournalKeys == nil || b.store.Load() != nil {
 		return nil
 	}
 	total := c.Journal.TotalBytes
@@ -55,6 +51,13 @@ func (b *bodies) open(j *journaling, c *Config) error {
 	b.store.Store(store)
 	b.trim(j.dir)
 	return nil
+}
+
+// setKeys has other keys in force from now on; nil: those that there are.
+func (b *bodies) setKeys(keys *kept.Keys) {
+	if store := b.store.Load(); store != nil && keys != nil {
+		store.SetKeys(keys)
+	}
 }
 
 // close bounds its wait as that for the journal.

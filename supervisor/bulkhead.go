@@ -69,12 +69,16 @@ type settings struct {
 	failed map[int]bool       // BREAKER_STATUS
 	backed *fallbacks         // nil: FALLBACK=none
 	keys   *idempotency.Store // nil: IDEMPOTENCY=off
+	cells  uint32             // data connections of each worker, which were decided when the pool was made
 }
 
-// newSettings are those of c with these keys, after the ones that it replaces; nil:
-// none.
+// newSettings are those of c with these keys, after the ones that it replaces, with
+// whose workers they go on; nil: none.
 func newSettings(c BulkheadConfig, before *settings, keys *idempotency.Store) *settings {
-	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool), keys: keys}
+	s := &settings{BulkheadConfig: c, cors: NewCORS(c.CORSOrigins), failed: make(map[int]bool), keys: keys, cells: c.conns()}
+	if before != nil {
+		s.cells = before.cells
+	}
 	s.backed = newFallbacks(c.Fallback, before)
 	for _, status := range c.BreakerStatus {
 		s.failed[status] = true

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"strings"
@@ -20,7 +21,8 @@ import (
 const HandoverVariable = "HANDOVER_FROM_COORDINATOR"
 
 // Handover is what a supervisor that is being replaced gives to its successor:
-// its listening sockets, the lock of its state directory, and a line to talk.
+// its listening sockets, the lock of its state directory, what operators have
+// changed, and a line to talk.
 // A socket that both hold loses no connection: what one does not accept any
 // more, the other does.
 //
@@ -32,6 +34,8 @@ const HandoverVariable = "HANDOVER_FROM_COORDINATOR"
 type Handover struct {
 	Files map[string]int `json:"files"` // name to descriptor
 	Sick  []string       `json:"sick"`  // bulkheads that have no worker in the old supervisor either
+
+	Operated map[string]Operated `json:"operated,omitempty"` // by bulkhead; an earlier version says nothing
 
 	in  *bufio.Reader
 	out *os.File
@@ -76,6 +80,14 @@ func (h *Handover) file(name string) *os.File {
 	}
 	delete(h.Files, name)
 	return os.NewFile(uintptr(fd), name)
+}
+
+// operated is what operators had changed in a bulkhead of the old supervisor.
+func (h *Handover) operated(bulkhead string) Operated {
+	if h == nil {
+		return Operated{}
+	}
+	return h.Operated[bulkhead]
 }
 
 // closeRest closes what this supervisor has no use for, such as a socket that is
@@ -150,6 +162,8 @@ type successor struct {
 	out     *os.File
 	ended   chan struct{}
 	state   *os.ProcessState // once ended is closed; may be nil
+
+	operated map[string]Operated // as it was told
 }
 
 // Upgrade replaces this process by a new one of the binary that stands at its
@@ -200,7 +214,10 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 	defer next.out.Close()
 	begun := time.Now()
 	var resume func(ceded bool) // nil: it has not been told to go
-	if err = next.await(ctx, "ready"); err == nil {
+	if err = next.await(ctx, "ready"); err == nil && !maps.Equal(s.operated(), next.operated) {
+		err = errors.New("meanwhile a bulkhead was drained, resumed, resized or its breaker forced: ask again")
+	}
+	if err == nil {
 		if resume, err = s.keys.pause(ctx); err == nil {
 			err = next.takeOver(ctx)
 		}
@@ -276,7 +293,7 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 	}
 	defer theirOut.Close()
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
-	h := Handover{Files: make(map[string]int), Sick: s.unready()}
+	h := Handover{Files: make(map[string]int), Sick: s.unready(), Operated: s.operated()}
 	give := func(name string, f *os.File) {
 		h.Files[name] = len(files)
 		files = append(files, f)
@@ -310,7 +327,7 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &successor{process: proc, line: ourIn, in: bufio.NewReader(ourIn), out: ourOut, ended: make(chan struct{})}
+	n := &successor{process: proc, line: ourIn, in: bufio.NewReader(ourIn), out: ourOut, ended: make(chan struct{}), operated: h.Operated}
 	go func() { // as long as the process: whoever upgrades ends with it, or has killed it
 		n.state, _ = proc.Wait()
 		_ = n.line.SetReadDeadline(time.Now().Add(lastWords))

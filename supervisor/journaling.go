@@ -141,8 +141,8 @@ func (j *journaling) opened() []*journal.Journal {
 	return all
 }
 
-// open begins to record as c says, where that was not begun before, and to keep with
-// its keys. What is open of a supervisor that has died is closed; one that hands over
+// open begins to record as c says, and to keep with its keys, where that was not begun
+// before. What is open of a supervisor that has died is closed; one that hands over
 // to this one still writes.
 func (j *journaling) open(c *Config) error {
 	for _, b := range c.Bulkheads {

@@ -13,10 +13,22 @@ import (
 	"commerce.example/coordinator/supervisor/pool"
 )
 
-// report times an operation on one bulkhead and puts what it did into words. It does
-// nothing when ctx ends before its turn comes: whoever gave it up must not find it
-// done later.
+// report times an operation on one bulkhead and puts what it did into words. One has
+// its turn at a time, and it is nothing when ctx ends before that comes: whoever gave it
+// up must not find it done later.
 func (s *Supervisor) report(ctx context.Context, action, name string, do func(b *Bulkhead) (string, error)) Report {
+	return s.reported(action, name, func(b *Bulkhead) (did string, err error) {
+		b.operate.Lock()
+		defer b.operate.Unlock()
+		if err := begins(ctx); err != nil {
+			return "", err
+		}
+		return do(b)
+	})
+}
+
+// reported is report of what waits for its turn itself, or needs none.
+func (s *Supervisor) reported(action, name string, do func(b *Bulkhead) (string, error)) Report {
 	begun := time.Now()
 	r := Report{Action: action, Bulkheads: []string{name}}
 	b := s.find(name)
@@ -27,13 +39,8 @@ func (s *Supervisor) report(ctx context.Context, action, name string, do func(b 
 	if action != "drill" {
 		defer s.drill.bar("an operator's " + action)() // which would be judged with it
 	}
-	b.operate.Lock()
-	defer b.operate.Unlock()
-	err := begins(ctx)
-	if err == nil {
-		r.Did, err = do(b)
-	}
-	if err != nil {
+	var err error
+	if r.Did, err = do(b); err != nil {
 		r.Error = err.Error()
 	}
 	r.took(begun)
@@ -79,18 +86,36 @@ func (s *Supervisor) Restart(ctx context.Context, name string) Report {
 }
 
 // Drain has a bulkhead take no new requests, and waits until those in flight
-// have ended, or ctx has.
+// have ended, or ctx has. Other operations do not wait for that, and Resume ends it.
 func (s *Supervisor) Drain(ctx context.Context, name string) Report {
-	return s.report(ctx, "drain", name, func(b *Bulkhead) (string, error) {
-		b.draining.Store(true)
-		waited := b.inFlight()
-		for b.inFlight() > 0 {
-			if !sleep(ctx, 10*time.Millisecond) {
-				return fmt.Sprintf("takes no new requests; %d still in flight", b.inFlight()), context.Cause(ctx)
+	return s.reported("drain", name, func(b *Bulkhead) (string, error) {
+		waited, err := b.drain(ctx)
+		if err != nil {
+			return "", err
+		}
+		for {
+			left := b.inFlight()
+			switch {
+			case !b.draining.Load():
+				return "", fmt.Errorf("ended by a resume, with %s in flight", plural(left, "request"))
+			case left == 0:
+				return fmt.Sprintf("drained, %s had been in flight", plural(waited, "request")), nil
+			case !sleep(ctx, 10*time.Millisecond):
+				return fmt.Sprintf("takes no new requests; %d still in flight", left), context.Cause(ctx)
 			}
 		}
-		return fmt.Sprintf("drained, %s had been in flight", plural(waited, "request")), nil
 	})
+}
+
+// drain has its turn, as any operation.
+func (b *Bulkhead) drain(ctx context.Context) (inFlight int, err error) {
+	b.operate.Lock()
+	defer b.operate.Unlock()
+	if err := begins(ctx); err != nil {
+		return 0, err
+	}
+	b.draining.Store(true)
+	return b.inFlight(), nil
 }
 
 func (b *Bulkhead) inFlight() int {
@@ -135,8 +160,8 @@ func (b *Bulkhead) resize(workers, limit *int) (did string, p *pool.Pool, err er
 		return "", nil, fmt.Errorf("it answers from backup data alone and has no workers")
 	case limit != nil && *limit < 1:
 		return "", nil, fmt.Errorf("limit %d: at least 1 is needed", *limit)
-	case limit != nil && *limit+set.UpgradeLimit > int(set.conns()):
-		return "", nil, fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.conns())
+	case limit != nil && *limit+set.UpgradeLimit > int(set.cells):
+		return "", nil, fmt.Errorf("limit %d: these workers take %d connections each; set BULKHEAD_*_LIMIT and reload", *limit, set.cells)
 	}
 	var parts []string
 	if limit != nil {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"commerce.example/coordinator/supervisor/idempotency"
@@ -90,8 +91,12 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	if err := s.awaitRetired(ctx, plan); err != nil {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
-	kept := s.startNewPools(ctx, plan)
-	r.Details = append(r.Details, kept...)
+	kept, lacking := s.startNewPools(ctx, plan)
+	if ctx.Err() != nil {
+		s.abandon(plan)
+		return fmt.Errorf("the running configuration stays: given up (%w)", context.Cause(ctx))
+	}
+	r.Details = append(append(r.Details, kept...), lacking...)
 	next := make([]BulkheadConfig, len(plan.revisions))
 	for i, c := range plan.revisions {
 		next[i] = c.to
@@ -108,8 +113,15 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 	r.Details = append(r.Details, s.commit(plan, router, config, next)...)
 	r.Bulkheads = plan.touched()
 	r.Did = plan.summary()
+	var failed []string
 	if len(kept) > 0 {
-		return fmt.Errorf("%s kept the old configuration", plural(len(kept), "bulkhead"))
+		failed = append(failed, plural(len(kept), "bulkhead")+" kept the old configuration")
+	}
+	if len(lacking) > 0 {
+		failed = append(failed, plural(len(lacking), "new bulkhead")+" without all workers")
+	}
+	if failed != nil {
+		return errors.New(strings.Join(failed, ", "))
 	}
 	return nil
 }
@@ -141,6 +153,7 @@ func (s *Supervisor) keepFixed(c *Config) (said []string) {
 type revision struct {
 	bulkhead *Bulkhead // nil until commit for one that is new
 	from, to BulkheadConfig
+	cells    uint32 // of each worker that there is
 	added    bool
 	pool     *pool.Pool // new workers; nil: the old ones do
 	kept     bool       // they did not get ready
@@ -159,7 +172,8 @@ func (s *Supervisor) plan(config Config) *reloadPlan {
 			p.revisions = append(p.revisions, &revision{to: c, added: true})
 			continue
 		}
-		p.revisions = append(p.revisions, &revision{bulkhead: b, from: b.settings.Load().BulkheadConfig, to: c})
+		set := b.settings.Load()
+		p.revisions = append(p.revisions, &revision{bulkhead: b, from: set.BulkheadConfig, cells: set.cells, to: c})
 	}
 	for _, b := range s.bulkheads() {
 		name := b.settings.Load().Name
@@ -173,15 +187,17 @@ func (s *Supervisor) plan(config Config) *reloadPlan {
 // needsWorkers reports whether the workers of a bulkhead would see the change,
 // or have too few connections for it.
 func (c *revision) needsWorkers() bool {
-	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.from.conns() ||
+	return c.added || !reflect.DeepEqual(c.from.Worker, c.to.Worker) || c.to.conns() > c.cells ||
 		c.to.heapTarget() != c.from.heapTarget() || c.to.hardDescriptors() != c.from.hardDescriptors()
 }
 
 func (c *revision) changed() bool { return c.added || !reflect.DeepEqual(c.from, c.to) }
 
 // startNewPools starts the new workers that the plan needs, all at once, and
-// waits for them. It returns what to say of those that did not get ready.
-func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []string) {
+// waits for them. It returns what to say of those that did not get ready: of bulkheads
+// that keep their configuration therefore, and of new ones, which have nothing to fall
+// back to and come as they are.
+func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept, lacking []string) {
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
@@ -201,16 +217,18 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 		case <-c.pool.Tried():
 		case <-ctx.Done():
 		}
-		if c.added {
-			continue // nothing to fall back to: it comes as it is
-		}
-		if why := notReady(c.pool.Status()); why != "" {
+		why := notReady(c.pool.Status())
+		switch {
+		case why == "":
+		case c.added:
+			lacking = append(lacking, c.to.Name+": "+why)
+		default:
 			kept = append(kept, fmt.Sprintf("%s: keeps its old configuration: %s", c.to.Name, why))
 			s.discard(c.pool)
 			c.pool, c.kept, c.to = nil, true, c.from
 		}
 	}
-	return kept
+	return kept, lacking
 }
 
 // notReady says why not every slot has a worker.
@@ -269,20 +287,9 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	s.removed.add(p.removed)
 	s.front.table.Store(t)
 	s.journal.setScope(next)
+	s.journal.bodies.setKeys(config.JournalKeys)
 
-	for _, c := range p.revisions {
-		if c.kept || c.pool != nil {
-			continue
-		}
-		// By what there is: an operator may have resized it since the plan was made.
-		if p := c.bulkhead.pool.Load(); len(p.Status()) != c.to.Workers {
-			ctx, cancel := context.WithTimeout(context.Background(), startWait)
-			if err := c.bulkhead.resizePool(ctx, p, c.to.Workers); err != nil {
-				s.log.Error("resize", "bulkhead", c.to.Name, "error", err)
-			}
-			cancel()
-		}
-	}
+	said = append(said, s.resizePools(p)...)
 	for name, before := range old {
 		s.retire(name, before, config.DrainTimeout, func() {})
 	}
@@ -293,6 +300,37 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 			b.retired.Store(true)
 		})
 	}
+	return said
+}
+
+// resizePools gives the bulkheads that keep their workers as many as the plan says, all
+// at once. It returns what to say of those that did not come to it: those in startWait,
+// before the supervisor stops, or not at all. What has begun goes on.
+func (s *Supervisor) resizePools(p *reloadPlan) (said []string) {
+	ctx, cancel := context.WithTimeoutCause(s.life, startWait, fmt.Errorf("not within %v", startWait))
+	defer cancel()
+	var all sync.WaitGroup
+	var mu sync.Mutex // of said
+	for _, c := range p.revisions {
+		if c.kept || c.pool != nil {
+			continue
+		}
+		// By what there is: an operator may have resized it since the plan was made.
+		workers := c.bulkhead.pool.Load()
+		has := len(workers.Status())
+		if has == c.to.Workers {
+			continue
+		}
+		all.Go(func() {
+			if err := c.bulkhead.resizePool(ctx, workers, c.to.Workers); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				said = append(said, fmt.Sprintf("%s: %d -> %d workers: %v", c.to.Name, has, c.to.Workers, err))
+			}
+		})
+	}
+	all.Wait()
+	slices.Sort(said)
 	return said
 }
 
@@ -337,18 +375,22 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 // there are others; it returns those that it replaced, or nil. With an error the
 // settings of its keys stay, and all others change.
 func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.Pool, err error) {
-	had := b.settings.Load().keys // which reloads alone change
-	keys, err := b.keyring.store(c.Idempotency, had)
-	if keys != nil && had == nil {
+	had := b.settings.Load() // of whose keys reloads alone decide
+	keys, err := b.keyring.store(c.Idempotency, had.keys)
+	if err != nil {
+		c.Idempotency = had.Idempotency
+	}
+	if keys != nil && had.keys == nil {
 		b.keyring.restoreAll(map[string]*idempotency.Store{c.Name: keys})
 	}
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	now, before := time.Now(), b.settings.Load()
-	b.settings.Store(newSettings(c, before, keys))
+	next := newSettings(c, before, keys)
 	if workers != nil {
-		replaced = b.pool.Swap(workers)
+		replaced, next.cells = b.pool.Swap(workers), c.conns()
 	}
+	b.settings.Store(next)
 	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
 		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
 	} else {

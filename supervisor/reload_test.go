@@ -187,22 +187,19 @@ func TestResizeGivenUpLeavesWhatThereIs(t *testing.T) {
 
 // What its operator does not wait for any more is not done later, behind his back.
 func TestOperationGivenUpInTheQueueIsNotDone(t *testing.T) {
-	r := start(t, []supervisor.BulkheadConfig{bulkhead("a")})
-	here := t.TempDir()
-	client, _ := r.raw("GET /a/hang?dir=" + url.QueryEscape(here) + " HTTP/1.1\r\nHost: x\r\n\r\n")
-	eventually(t, 10*time.Second, "it is held", func() bool {
-		files, _ := os.ReadDir(here)
-		return len(files) == 1
-	})
-	drained := make(chan supervisor.Report, 1)
-	go func() { drained <- r.Drain(t.Context(), "a") }()
-	eventually(t, 10*time.Second, "the drain waits", func() bool { return r.bulkhead("a").State == "draining" })
+	r := start(t, []supervisor.BulkheadConfig{bulkhead("a", workers(2))})
+	release := r.hold("a", 2)
+	resized := make(chan supervisor.Report, 1)
+	one := 1
+	go func() { resized <- r.Resize(t.Context(), "a", &one, nil) }()
+	eventually(t, 10*time.Second, "the resize waits", func() bool { return len(r.bulkhead("a").Workers) == 1 })
 
 	ctx, giveUp := context.WithCancelCause(t.Context())
-	reports := make(chan supervisor.Report, 5)
+	reports := make(chan supervisor.Report, 6)
 	two := 2
 	for _, do := range []func() supervisor.Report{
 		func() supervisor.Report { return r.ForceBreaker(ctx, "a", breaker.Open) },
+		func() supervisor.Report { return r.Drain(ctx, "a") },
 		func() supervisor.Report { return r.Resume(ctx, "a") },
 		func() supervisor.Report { return r.Forgive(ctx, "a", "") },
 		func() supervisor.Report { return r.Restart(ctx, "a") },
@@ -211,16 +208,16 @@ func TestOperationGivenUpInTheQueueIsNotDone(t *testing.T) {
 		go func() { reports <- do() }()
 	}
 	giveUp(errors.New("the operator left"))
-	client.Close()
-	if rep := <-drained; rep.Error != "" {
+	release()
+	if rep := <-resized; rep.Error != "" {
 		t.Fatalf("%+v", rep)
 	}
-	for range 5 {
+	for range 6 {
 		if rep := <-reports; rep.Error != "not begun: the operator left" || rep.Did != "" {
 			t.Errorf("%+v", rep)
 		}
 	}
-	if s := r.bulkhead("a"); s.State != "draining" || s.Limit != 8 || s.Breaker.State != "closed" {
+	if s := r.bulkhead("a"); s.State != "ready" || s.Limit != 8 || s.Breaker.State != "closed" {
 		t.Errorf("%+v", s)
 	}
 }

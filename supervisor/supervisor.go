@@ -247,7 +247,9 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 func (s *Supervisor) startBulkheads(config *Config) {
 	bulkheads := make([]*Bulkhead, len(config.Bulkheads))
 	for i, c := range config.Bulkheads {
-		bulkheads[i] = s.start(c)
+		operated := s.options.Handover.operated(c.Name)
+		bulkheads[i] = s.start(operated.of(c))
+		bulkheads[i].draining.Store(operated.Drained)
 	}
 	breach(bulkheads)
 	s.front.table.Store(&table{router: s.front.table.Load().router, bulkheads: bulkheads})
@@ -402,10 +404,10 @@ const silentFor = 5 * time.Second
 // stop drains, in the reverse order of the start, each step with a deadline.
 func (s *Supervisor) stop(hard context.Context) {
 	defer s.drill.bar("the supervisor stops")()
+	s.setState(stateDraining) // whatever is under way: nobody is to send more
 	s.operate.Lock()
 	defer s.operate.Unlock()
 	config := s.config.Load()
-	s.setState(stateDraining)
 	handed := s.handed.Load()
 	if s.options.Stopping != nil && !handed {
 		s.options.Stopping()
