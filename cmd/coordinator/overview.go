@@ -160,7 +160,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
-	add(refused != "", "refused", refused, watch)
+	add(refused != "", "reasons", refused, watch)
 	notes = append(notes, poisonNotes(b, now)...)
 	faults := faultTexts(b.Workers, now)
 	for i, text := range faults {
@@ -201,7 +201,7 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	}
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)
-	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
+	add("reasons", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
 	add("limits", limitsText(b.Limits), calm)
 	notes = append(notes, poisonNotes(b, now)...)
 	add("restarts", restartsText(b), calm)
