@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"commerce.example/coordinator/supervisor/adaptive"
 )
 
 // HandoverVariable is how a successor learns what it inherits. It is no
@@ -20,7 +22,8 @@ import (
 const HandoverVariable = "HANDOVER_FROM_COORDINATOR"
 
 // Handover is what a supervisor that is being replaced gives to its successor:
-// its listening sockets, the lock of its state directory, and a line to talk.
+// its listening sockets, the lock of its state directory, what its adaptive limits
+// have found when it launches the successor, and a line to talk.
 // A socket that both hold loses no connection: what one does not accept any
 // more, the other does.
 //
@@ -32,6 +35,8 @@ const HandoverVariable = "HANDOVER_FROM_COORDINATOR"
 type Handover struct {
 	Files map[string]int `json:"files"` // name to descriptor
 	Sick  []string       `json:"sick"`  // bulkheads that have no worker in the old supervisor either
+
+	Limits map[string]adaptive.Found `json:"limits,omitempty"` // that follow their backends, by bulkhead
 
 	in  *bufio.Reader
 	out *os.File
@@ -76,6 +81,14 @@ func (h *Handover) file(name string) *os.File {
 	}
 	delete(h.Files, name)
 	return os.NewFile(uintptr(fd), name)
+}
+
+// limit is what the old supervisor's limit of a bulkhead has found; zero: nothing.
+func (h *Handover) limit(bulkhead string) adaptive.Found {
+	if h == nil {
+		return adaptive.Found{}
+	}
+	return h.Limits[bulkhead]
 }
 
 // closeRest closes what this supervisor has no use for, such as a socket that is
@@ -276,7 +289,7 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 	}
 	defer theirOut.Close()
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
-	h := Handover{Files: make(map[string]int), Sick: s.unready()}
+	h := Handover{Files: make(map[string]int), Sick: s.unready(), Limits: s.limitsFound()}
 	give := func(name string, f *os.File) {
 		h.Files[name] = len(files)
 		files = append(files, f)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -185,7 +186,7 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept []s
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
-			c.bulkhead = newBulkhead(c.to, s.commons(), newBulkheadStats(s.metrics, c.to.Name, now), now)
+			c.bulkhead = newBulkhead(c.to, adaptive.Found{}, s.commons(), newBulkheadStats(s.metrics, c.to.Name, now), now)
 		}
 		if c.needsWorkers() {
 			c.pool = s.newPool(c.bulkhead, c.to)
@@ -348,7 +349,7 @@ func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.P
 	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
 		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
 	} else {
-		b.setLimit(c)
+		b.setLimit(c, adaptive.Found{})
 	}
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)

@@ -67,7 +67,7 @@ type AdaptiveStatus struct {
 	Least   int    `json:"least"`
 	Most    int    `json:"most"`
 	Advised int    `json:"advised_limit"` // in force with auto
-	State   string `json:"state"`         // learning, following, backed_off
+	State   string `json:"state"`         // learning, following, backed_off, blind
 	// AtBoundSince is when it came to one of its bounds and stayed there, while as
 	// many requests were in flight.
 	AtBoundSince *time.Time `json:"at_bound_since,omitempty"`

@@ -242,11 +242,12 @@ func queueText(b supervisor.BulkheadStatus) string {
 // has not been held at a bound for long.
 func wellFound(a *supervisor.AdaptiveStatus, now time.Time) bool {
 	held := a.AtBoundSince != nil && now.Sub(*a.AtBoundSince) >= time.Minute
-	return !held && a.State != "backed_off"
+	return !held && a.State != "backed_off" && a.State != "blind"
 }
 
 var limitStates = map[string]string{
 	"learning": "learns what the backend takes", "following": "follows the backend", "backed_off": "backed off after timeouts",
+	"blind": "more is in flight than that all the time, so it sees nothing",
 }
 
 // limitText is empty for a limit that is fixed.
