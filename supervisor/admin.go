@@ -64,7 +64,8 @@ type Operator interface {
 //	POST /v1/bulkheads/{name}/replay       {"segment": S, "offset": N} of a story of the journal, and "execute";
 //	                                       Report with a ReplayResult
 //	GET  /v1/bulkheads/{name}/evidence     BulkheadEvidence; ?window=10m
-//	GET  /v1/bulkheads/{name}/size         SizeAdvice; ?window=10m&refuse=0.1%25&wait_p99=50ms
+//	GET  /v1/bulkheads/{name}/size         SizeAdvice; ?window=10m&refuse=0.1%25&wait_p99=50ms; 503 while
+//	                                       others ask for too much of it
 //	POST /v1/bulkheads/{name}/record       {"for_ms": N}; a trace of package sizing, as it is recorded
 //
 // A change is made while the client waits for it, a minute if it does not say

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"commerce.example/coordinator/supervisor/sizing"
@@ -48,8 +49,8 @@ func (a *Admin) size(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.Is(err, errNoBulkhead):
 		problem(http.StatusNotFound, err.Error()+".").write(w)
-	case err != nil: // ctx is done
-		w.Header().Set("Retry-After", "10")
+	case err != nil: // ctx is done, or enough others wait
+		w.Header().Set("Retry-After", strconv.Itoa(int(adviceFresh.Seconds())))
 		problem(http.StatusServiceUnavailable, "Others ask for advice too, and it is given to one at a time.").write(w)
 	default:
 		writeAdmin(w, http.StatusOK, "application/json", advice)

@@ -86,7 +86,8 @@ func newSettings(c BulkheadConfig, before *settings, keys *idempotency.Store) *s
 	return s
 }
 
-func newBulkhead(c BulkheadConfig, shared commons, stats *bulkheadStats, now time.Time) *Bulkhead {
+// newBulkhead makes one; an adaptive limit begins with from.
+func newBulkhead(c BulkheadConfig, from adaptive.Found, shared commons, stats *bulkheadStats, now time.Time) *Bulkhead {
 	b := &Bulkhead{
 		limiter:  limit.New(0, 0),
 		upgrades: limit.New(c.UpgradeLimit, 0),
@@ -97,7 +98,7 @@ func newBulkhead(c BulkheadConfig, shared commons, stats *bulkheadStats, now tim
 		commons:  shared,
 		traffic:  sizing.NewRecorder(now),
 	}
-	b.setLimit(c)
+	b.setLimit(c, from)
 	b.sized.Store(&sized{setting: settingOf(c), since: now})
 	b.lapse.init()
 	b.breaker.SetMode(now, c.BreakerMode)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"commerce.example/coordinator/supervisor/adaptive"
 )
 
 // HandoverVariable is how a successor learns what it inherits. It is no
@@ -22,7 +24,7 @@ const HandoverVariable = "HANDOVER_FROM_COORDINATOR"
 
 // Handover is what a supervisor that is being replaced gives to its successor:
 // its listening sockets, the lock of its state directory, what operators have
-// changed, and a line to talk.
+// changed and adaptive limits have found, and a line to talk.
 // A socket that both hold loses no connection: what one does not accept any
 // more, the other does.
 //
@@ -35,7 +37,8 @@ type Handover struct {
 	Files map[string]int `json:"files"` // name to descriptor
 	Sick  []string       `json:"sick"`  // bulkheads that have no worker in the old supervisor either
 
-	Operated map[string]Operated `json:"operated,omitempty"` // by bulkhead; an earlier version says nothing
+	Operated map[string]Operated       `json:"operated,omitempty"` // by bulkhead; an earlier version says nothing
+	Limits   map[string]adaptive.Found `json:"limits,omitempty"`   // that follow their backends, by bulkhead
 
 	in  *bufio.Reader
 	out *os.File
@@ -88,6 +91,14 @@ func (h *Handover) operated(bulkhead string) Operated {
 		return Operated{}
 	}
 	return h.Operated[bulkhead]
+}
+
+// limit is what the old supervisor's limit of a bulkhead has found; zero: nothing.
+func (h *Handover) limit(bulkhead string) adaptive.Found {
+	if h == nil {
+		return adaptive.Found{}
+	}
+	return h.Limits[bulkhead]
 }
 
 // closeRest closes what this supervisor has no use for, such as a socket that is
@@ -293,7 +304,7 @@ func (s *Supervisor) launchSuccessor() (_ *successor, err error) {
 	}
 	defer theirOut.Close()
 	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
-	h := Handover{Files: make(map[string]int), Sick: s.unready(), Operated: s.operated()}
+	h := Handover{Files: make(map[string]int), Sick: s.unready(), Operated: s.operated(), Limits: s.limitsFound()}
 	give := func(name string, f *os.File) {
 		h.Files[name] = len(files)
 		files = append(files, f)

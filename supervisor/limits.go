@@ -9,12 +9,13 @@ import (
 	"commerce.example/coordinator/supervisor/adaptive"
 )
 
-// setLimit puts limit and queue of c in force, and what finds the limit in place of
-// what found it before.
-func (b *Bulkhead) setLimit(c BulkheadConfig) {
+// setLimit puts limit and queue of c in force, and what finds the limit, beginning
+// with from, in place of what found it before.
+func (b *Bulkhead) setLimit(c BulkheadConfig, from adaptive.Found) {
 	limit, next := c.Limit, (*adaptive.Limit)(nil)
 	if c.Adaptive.Mode != adaptive.Fixed {
-		limit, next = c.Adaptive.Start(), adaptive.New(c.Adaptive, b.limiter.SetLimit)
+		next = adaptive.New(c.Adaptive, from, b.limiter.SetLimit)
+		limit = next.InForce()
 	}
 	if before := b.adaptive.Swap(next); before != nil {
 		before.Stop()
@@ -54,6 +55,17 @@ func (b *Bulkhead) limitStatus(now time.Time) (mode string, found *AdaptiveStatu
 		found.AtBoundSince = &s.AtBound
 	}
 	return string(s.Mode), found
+}
+
+// limitsFound is what a successor's adaptive limits begin with, by bulkhead.
+func (s *Supervisor) limitsFound() map[string]adaptive.Found {
+	all := make(map[string]adaptive.Found)
+	for _, b := range s.bulkheads() {
+		if a := b.adaptive.Load(); a != nil {
+			all[b.settings.Load().Name] = a.Found()
+		}
+	}
+	return all
 }
 
 // boundFor is how long a limit stays at a bound, with as much in flight, until the

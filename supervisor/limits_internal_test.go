@@ -22,7 +22,7 @@ func TestLimitAtItsBoundIsLogged(t *testing.T) {
 		b := &Bulkhead{limiter: limit.New(0, 0)}
 		c := BulkheadConfig{Name: "orders", Limit: 2, Adaptive: adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 2}}
 		b.settings.Store(newSettings(c, nil, nil))
-		b.setLimit(c)
+		b.setLimit(c, adaptive.Found{})
 		a := b.adaptive.Load()
 		busy := func(d time.Duration) {
 			for end := time.Now().Add(d); time.Now().Before(end); {
@@ -42,7 +42,7 @@ func TestLimitAtItsBoundIsLogged(t *testing.T) {
 			t.Errorf("logged %s", got)
 		}
 		c.Adaptive = adaptive.Settings{}
-		b.setLimit(c)
+		b.setLimit(c, adaptive.Found{})
 		b.logLimit(log, time.Now())
 		if mode, found := b.limitStatus(time.Now()); mode != "fixed" || found != nil {
 			t.Errorf("%s %+v", mode, found)
@@ -58,7 +58,7 @@ func TestStepsOfALimitAreNoChangeOfTheSetting(t *testing.T) {
 		Breaker: breaker.Settings{Window: 10 * time.Second, MinCalls: 5, FailureRatio: 0.5, SlowRatio: 1, OpenFor: time.Second, Probes: 1},
 	}
 	begun := time.Now()
-	b := newBulkhead(c, commons{keyring: &keyring{}}, nil, begun)
+	b := newBulkhead(c, adaptive.Found{}, commons{keyring: &keyring{}}, nil, begun)
 	b.observeSetting(begun.Add(time.Second))
 	b.limiter.SetLimit(5)
 	b.observeSetting(begun.Add(2 * time.Second))

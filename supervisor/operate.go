@@ -171,7 +171,7 @@ func (b *Bulkhead) resize(workers, limit *int) (did string, p *pool.Pool, err er
 		}
 		parts = append(parts, part)
 		set.Limit, set.Adaptive = *limit, adaptive.Settings{}
-		b.setLimit(set.BulkheadConfig)
+		b.setLimit(set.BulkheadConfig, adaptive.Found{})
 	}
 	if workers != nil {
 		parts = append(parts, fmt.Sprintf("workers %d -> %d", set.Workers, *workers))

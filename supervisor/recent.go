@@ -10,12 +10,11 @@ import (
 // happens: the last minute of Status is too slow to see a backend fail or come
 // back. It takes 5 KiB, allocates nothing, and is safe for concurrent use.
 type recent struct {
-	mu                sync.Mutex
-	requests, refused uint64 // since the supervisor started
-	at                int    // the present part
-	begun             time.Time
-	first             time.Time // nothing was recorded before
-	parts             [recentParts + 1]recentPart
+	mu    sync.Mutex
+	at    int // the present part
+	begun time.Time
+	first time.Time // nothing was recorded before
+	parts [recentParts + 1]recentPart
 }
 
 // A recentPart is how many requests of one second took how long.
@@ -34,19 +33,13 @@ const (
 
 func newRecent(now time.Time) *recent { return &recent{begun: now, first: now} }
 
-// record counts a request that is over. The time it took counts only if a worker
-// got it: what is turned away is fast, and says nothing of the backend.
-func (r *recent) record(now time.Time, took time.Duration, dispatched, refused bool) {
+// record counts a request that a worker got and that is over: what is turned away is
+// fast, and says nothing of the backend.
+func (r *recent) record(now time.Time, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.requests++
-	if refused {
-		r.refused++
-	}
-	if dispatched {
-		r.turn(now)
-		r.parts[r.at][recentBucket(took)]++
-	}
+	r.turn(now)
+	r.parts[r.at][recentBucket(took)]++
 }
 
 // turn empties the parts that now is the first to reach; mu is held. A now that
@@ -63,11 +56,10 @@ func (r *recent) turn(now time.Time) {
 	}
 }
 
-// status is the last 4 to 5 s, and the counts since the start.
-func (r *recent) status(now time.Time) (requests, refused uint64, out RecentStatus) {
+// status is the last 4 to 5 s.
+func (r *recent) status(now time.Time) (out RecentStatus) {
 	r.mu.Lock()
 	r.turn(now)
-	requests, refused = r.requests, r.refused
 	var all recentPart
 	for i := range r.parts {
 		for bucket, n := range r.parts[i] {
@@ -82,7 +74,7 @@ func (r *recent) status(now time.Time) (requests, refused uint64, out RecentStat
 	}
 	out.Seconds = max(0, covered.Seconds())
 	out.P50Seconds, out.P99Seconds = all.quantile(out.Served, 50), all.quantile(out.Served, 99)
-	return requests, refused, out
+	return out
 }
 
 // quantile is the middle of the bucket that percent of all fall into or below,

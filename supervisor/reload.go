@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"commerce.example/coordinator/supervisor/adaptive"
 	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/pool"
 )
@@ -201,7 +202,7 @@ func (s *Supervisor) startNewPools(ctx context.Context, p *reloadPlan) (kept, la
 	now := time.Now()
 	for _, c := range p.revisions {
 		if c.added {
-			c.bulkhead = newBulkhead(c.to, s.commons(), newBulkheadStats(s.metrics, c.to.Name, now), now)
+			c.bulkhead = newBulkhead(c.to, adaptive.Found{}, s.commons(), newBulkheadStats(s.metrics, c.to.Name, now), now)
 		}
 		if c.needsWorkers() {
 			c.pool = s.newPool(c.bulkhead, c.to)
@@ -394,7 +395,7 @@ func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.P
 	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {
 		b.limiter.SetQueue(c.Queue) // an adaptive one keeps what it has found
 	} else {
-		b.setLimit(c)
+		b.setLimit(c, adaptive.Found{})
 	}
 	b.upgrades.Resize(c.UpgradeLimit, 0)
 	b.breaker.Configure(now, c.Breaker)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"sync"
 	"time"
 
 	"commerce.example/coordinator/supervisor/adaptive"
@@ -69,8 +70,10 @@ type SizeObjective struct {
 	WaitP99 float64 `json:"wait_p99_ms"`
 }
 
-// errNoBulkhead is a bulkhead that a reload has taken away meanwhile.
-var errNoBulkhead = errors.New("there is no such bulkhead")
+var (
+	errNoBulkhead = errors.New("there is no such bulkhead") // a reload has taken it away meanwhile
+	errAdviceBusy = errors.New("enough others wait for advice")
+)
 
 // Evidence is what was measured at a bulkhead within the last window of time; 0:
 // an hour. It survives a reload, but neither a restart nor an upgrade.
@@ -141,8 +144,12 @@ const curvePoints = 33
 // Size is advice for a bulkhead from its evidence, computed roughly: it takes up
 // to a second or two of one processor, in which the traffic has to do with the
 // others. So there is one computation at a time, and the same question gets the
-// same answer for 10 s. It waits for its turn until ctx is done.
+// same answer for 10 s. It waits for its turn until ctx is done; where too many do,
+// not at all.
 func (s *Supervisor) Size(ctx context.Context, name string, q AdviceQuestion) (SizeAdvice, error) {
+	if s.find(name) == nil {
+		return SizeAdvice{}, fmt.Errorf("%w: %s", errNoBulkhead, name)
+	}
 	return s.advisory.ask(ctx, adviceKey{name, q}, func() (SizeAdvice, error) {
 		e, err := s.Evidence(name, q.Window)
 		if err != nil {
@@ -162,6 +169,7 @@ const (
 	adviceFresh = 10 * time.Second // how long an answer is good
 	adviceRest  = 2                // times as long as a computation takes, until the next
 	mostAdvice  = 256              // answers that are kept
+	adviceLine  = 8                // questions under way; where each takes long, three have their turn within adviceWait
 )
 
 type adviceKey struct {
@@ -170,11 +178,15 @@ type adviceKey struct {
 }
 
 // advisory computes advice, one at a time, and rests afterwards: whoever may read
-// must not be able to take a processor from the traffic for good.
+// must not be able to take a processor from the traffic for good. What it has
+// computed lately it tells at once, whoever computes or waits.
 type advisory struct {
-	turn   chan struct{} // holds one token; who has it owns the rest
-	kept   map[adviceKey]keptAdvice
-	rested time.Time
+	turn   chan struct{} // holds one token, of who computes or rests
+	line   chan struct{} // holds one of each that has it or waits for it
+	rested time.Time     // of who has the turn
+
+	mu   sync.Mutex
+	kept map[adviceKey]keptAdvice
 }
 
 type keptAdvice struct {
@@ -183,20 +195,27 @@ type keptAdvice struct {
 }
 
 func newAdvisory() *advisory {
-	a := &advisory{turn: make(chan struct{}, 1), kept: make(map[adviceKey]keptAdvice)}
-	a.turn <- struct{}{}
-	return a
+	return &advisory{turn: make(chan struct{}, 1), line: make(chan struct{}, adviceLine), kept: make(map[adviceKey]keptAdvice)}
 }
 
 func (a *advisory) ask(ctx context.Context, key adviceKey, compute func() (SizeAdvice, error)) (SizeAdvice, error) {
+	if advice, ok := a.known(key); ok {
+		return advice, nil
+	}
 	select {
-	case <-a.turn:
+	case a.line <- struct{}{}:
+		defer func() { <-a.line }()
+	default:
+		return SizeAdvice{}, errAdviceBusy
+	}
+	select {
+	case a.turn <- struct{}{}:
+		defer func() { <-a.turn }()
 	case <-ctx.Done():
 		return SizeAdvice{}, context.Cause(ctx)
 	}
-	defer func() { a.turn <- struct{}{} }()
-	if kept, ok := a.kept[key]; ok && time.Since(kept.at) < adviceFresh {
-		return kept.advice, nil
+	if advice, ok := a.known(key); ok { // by who had the turn before
+		return advice, nil
 	}
 	if rest := time.Until(a.rested); rest > 0 && !sleep(ctx, rest) {
 		return SizeAdvice{}, context.Cause(ctx)
@@ -205,11 +224,26 @@ func (a *advisory) ask(ctx context.Context, key adviceKey, compute func() (SizeA
 	advice, err := compute()
 	now := time.Now()
 	a.rested = now.Add(adviceRest * now.Sub(begun))
-	maps.DeleteFunc(a.kept, func(_ adviceKey, k keptAdvice) bool { return now.Sub(k.at) >= adviceFresh })
-	if err == nil && len(a.kept) < mostAdvice {
-		a.kept[key] = keptAdvice{advice, now}
+	if err == nil {
+		a.keep(key, keptAdvice{advice, now})
 	}
 	return advice, err
+}
+
+func (a *advisory) known(key adviceKey) (SizeAdvice, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	kept, ok := a.kept[key]
+	return kept.advice, ok && time.Since(kept.at) < adviceFresh
+}
+
+func (a *advisory) keep(key adviceKey, advice keptAdvice) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.kept, func(_ adviceKey, k keptAdvice) bool { return advice.at.Sub(k.at) >= adviceFresh })
+	if len(a.kept) < mostAdvice {
+		a.kept[key] = advice
+	}
 }
 
 // Bounds of a recording.

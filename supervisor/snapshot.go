@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"commerce.example/coordinator/supervisor/console"
 	"commerce.example/coordinator/supervisor/pool"
 )
 
@@ -46,7 +47,8 @@ func (b *Bulkhead) status(now time.Time, by Enforcement) BulkheadStatus {
 		Fallback: b.fallbackStatus(set.backed, now), Idempotency: idempotencyStatus(set, now),
 	}
 	out.LimitMode, out.Adaptive = b.limitStatus(now)
-	out.RequestsTotal, out.RefusedTotal, out.Recent = b.stats.recent.status(now)
+	counted := b.reading(now, console.Want{})
+	out.RequestsTotal, out.RefusedTotal, out.Recent = counted.Requests, counted.Refused, b.stats.recent.status(now)
 	if mode := b.drilling.Load(); mode != nil {
 		out.Drill = *mode
 	}

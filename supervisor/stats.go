@@ -13,7 +13,7 @@ type bulkheadStats struct {
 	latency *hdr.Rolling             // of requests that a worker got
 	refused *hdr.Counts              // of those that had a reason, by reasonIndex
 	turned  *hdr.Counts              // of those that no worker got
-	recent  *recent                  // of all
+	recent  *recent                  // likewise, as latency
 	held    atomic.Int64             // mean time of a slot, smoothed, in nanoseconds
 	drill   atomic.Pointer[recorder] // what a drill wants to know; nil: none is on
 }
@@ -30,8 +30,8 @@ func (s *bulkheadStats) record(c *call, now time.Time) {
 	took := now.Sub(c.begun)
 	s.metrics.request(c.status, c.progress.Outcome()).Inc()
 	observe(s.metrics.duration, took, c.trace.Exemplar())
-	s.recent.record(now, took, c.progress.Dispatched, c.reason != "")
 	if c.progress.Dispatched {
+		s.recent.record(now, took)
 		s.latency.Record(now, took)
 		c.bulkhead.retries.earn()
 	} else {

@@ -49,11 +49,12 @@ type BulkheadStatus struct {
 	RequestsPerSecond float64        `json:"requests_per_second"`
 	P50Seconds        float64        `json:"p50_seconds"`
 	P99Seconds        float64        `json:"p99_seconds"`
-	Refused           map[string]int `json:"refused"` // in the last minute, by reason
+	Refused           map[string]int `json:"refused"` // or failed, in the last minute, by reason
 
 	// RequestsTotal and RefusedTotal count since the supervisor started or the
-	// bulkhead was configured: two looks give the rate between them. Refused is
-	// what the coordinator answered itself, or cut.
+	// bulkhead was configured: two looks give the rate between them. Refused are those
+	// of outcome refused whose client was told so, as in the console: none that left,
+	// and none that got a fallback. What failed farther on is in the map by its reason.
 	RequestsTotal uint64       `json:"requests_total"`
 	RefusedTotal  uint64       `json:"refused_total"`
 	Recent        RecentStatus `json:"recent"`
@@ -66,7 +67,7 @@ type AdaptiveStatus struct {
 	Least   int    `json:"least"`
 	Most    int    `json:"most"`
 	Advised int    `json:"advised_limit"` // in force with auto
-	State   string `json:"state"`         // learning, following, backed_off
+	State   string `json:"state"`         // learning, following, backed_off, blind
 	// AtBoundSince is when it came to one of its bounds and stayed there, while as
 	// many requests were in flight.
 	AtBoundSince *time.Time `json:"at_bound_since,omitempty"`

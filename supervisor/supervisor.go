@@ -282,7 +282,7 @@ func (s *Supervisor) commons() commons {
 // start makes a bulkhead and begins to start its workers.
 func (s *Supervisor) start(c BulkheadConfig) *Bulkhead {
 	now := time.Now()
-	b := newBulkhead(c, s.commons(), newBulkheadStats(s.metrics, c.Name, now), now)
+	b := newBulkhead(c, s.options.Handover.limit(c.Name), s.commons(), newBulkheadStats(s.metrics, c.Name, now), now)
 	b.pool.Store(s.newPool(b, c))
 	return b
 }

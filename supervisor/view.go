@@ -50,7 +50,7 @@ type bulkheadView struct {
 
 	P50MS   float64        `json:"p50_ms"` // of the last 15 to 30 s; 0: no requests
 	P99MS   float64        `json:"p99_ms"`
-	Refused map[string]int `json:"refused,omitempty"` // in the last minute, by reason
+	Refused map[string]int `json:"refused,omitempty"` // or failed, in the last minute, by reason
 	Noted   uint64         `json:"noted"`             // transitions and slow requests that there ever were
 }
 
@@ -125,8 +125,9 @@ func (b *Bulkhead) view(r *console.Bulkhead, now time.Time) bulkheadView {
 	return v
 }
 
-// totals reads the counters of requests into r. A refusal is one that never left
-// the coordinator; what failed otherwise is its own or the backend's 5xx.
+// totals reads the counters of requests into r, for the console and status alike.
+// What is refused never left the coordinator, and its client stayed and was told so;
+// what failed otherwise is its own or the backend's 5xx.
 func (b *bulkheadMetrics) totals(r *console.Bulkhead) {
 	b.requests.Range(func(k, c any) bool {
 		key, n := k.(requestKey), valueOf(c.(prometheus.Counter))

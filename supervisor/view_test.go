@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"math"
 	"net"
 	"net/http"
 	"slices"
@@ -110,6 +111,57 @@ func TestViewFollowsTheBulkheads(t *testing.T) {
 		t.Fatal(rep.Error)
 	}
 	until(t, views, "c is there", func(v viewed) bool { return v.Name == "c" && v.Shown.State == "ready" })
+}
+
+// What is refused is the same to the console, which shows rates, to top, which makes
+// its own of the status, and to who reads the metrics: not what the backend failed
+// of, nor whose client left.
+func TestRefusedMeansTheSameEverywhere(t *testing.T) {
+	r := start(t, one("a", func(c *supervisor.BulkheadConfig) {
+		c.Limit, c.Queue, c.Breaker.MinCalls = 1, 1, 1000
+		c.Breaker.Window = time.Minute
+	}))
+	views := viewing(t, r)
+	for range 4 {
+		if got := r.reason("GET", "/a/status?code=503", nil); got != "503" {
+			t.Fatal(got)
+		}
+	}
+	if got := r.reason("GET", "/a/fault?fault=backend_refused", nil); got != "backend_refused" {
+		t.Fatal(got)
+	}
+	release := r.hang("a", 1)
+	leaves, _ := r.raw("GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+	eventually(t, 5*time.Second, "one queued", func() bool { return r.bulkhead("a").QueueDepth == 1 })
+	for range 3 {
+		if got := r.reason("GET", "/a", nil); got != "queue_full" {
+			t.Fatal(got)
+		}
+	}
+	leaves.Close()
+	eventually(t, 5*time.Second, "and gone", func() bool { return r.bulkhead("a").Refused["client_gone"] == 1 })
+	release()
+	r.ForceBreaker(t.Context(), "a", breaker.Open)
+	for range 2 {
+		if got := r.reason("GET", "/a", nil); got != "breaker_open" {
+			t.Fatal(got)
+		}
+	}
+
+	const refused, failed, all = 5, 5, 12 // the one that hung was served
+	eventually(t, 5*time.Second, "all are counted", func() bool { return r.bulkhead("a").RequestsTotal == all })
+	b := r.bulkhead("a")
+	if b.RefusedTotal != refused || b.Refused["backend_refused"] != 1 {
+		t.Errorf("status: %d refused, %v", b.RefusedTotal, b.Refused)
+	}
+	if n := r.sample(`coordinator_requests_total{bulkhead="a",code="503",outcome="refused"}`); n != refused {
+		t.Errorf("metrics: %v refused", n)
+	}
+	// Both rates cover the same time, so it is not needed to know it.
+	until(t, views, "the console's rates of the same requests", func(v viewed) bool {
+		of := func(kind string) float64 { return v.Now[kind] / v.Now["requests"] * all }
+		return v.Name == "a" && math.Abs(of("refused")-refused) < 0.1 && math.Abs(of("failed")-failed) < 0.1
+	})
 }
 
 func TestDetailRemembersTransitions(t *testing.T) {

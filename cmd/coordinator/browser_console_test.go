@@ -86,6 +86,7 @@ type seen struct {
 	Focus   string // text, id or tag of what has it
 	Wide    bool   // it has to be scrolled sideways
 	Said    string // to a screen reader
+	Outcome string // of an action that did not end well, as far as it can be seen
 	Text    string
 	Hacked  bool
 }
@@ -98,7 +99,7 @@ const lookAtConsole = `(() => {
 		Cards: Object.fromEntries(cards.map(c => [name(c), c.querySelector(".badges").textContent])), Order: cards.map(name),
 		Dialog: document.querySelector("dialog")?.open ? text("dialog") : "", Focus: f?.id || f?.textContent.slice(0, 30) || f?.tagName || "",
 		Wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
-		Said: document.getElementById("said")?.textContent ?? "", Text: document.body.innerText, Hacked: Boolean(window.hacked),
+		Said: document.getElementById("said")?.textContent ?? "", Outcome: text("#outcome"), Text: document.body.innerText, Hacked: Boolean(window.hacked),
 	};
 })`
 
@@ -222,6 +223,12 @@ func testConsoleActions(t *testing.T, b *browser) {
 	if now := s.pids("orders"); !slices.Equal(now, before) {
 		t.Errorf("workers %v became %v without the token", before, now)
 	}
+	g.press("\u001b")
+	g.until("what failed, seen and read out", func(v seen) bool {
+		return v.Dialog == "" && strings.HasPrefix(v.Outcome, "restart of orders failed: ") && g.seenAndRead("outcome")
+	})
+	g.press("\r")
+	g.until("the question once more", func(v seen) bool { return v.Focus == "token" && v.Outcome == "" })
 	g.press(consoleToken + "\r")
 	g.until("what was done", func(v seen) bool { return strings.Contains(v.Dialog, "replaced 2 workers.") && v.Focus == "Close" })
 	g.press("\r")
@@ -266,7 +273,23 @@ func testConsoleActions(t *testing.T, b *browser) {
 	g.press("\r")
 	eventually(t, 15*time.Second, "the drill plays", func() bool { return s.bulkhead("orders").Drill != "" })
 	g.press("\u001b")
+	g.until("what was given up, seen and read out", func(v seen) bool {
+		return v.Outcome == "No longer waiting for drill of orders: the fault ends." && g.seenAndRead("outcome")
+	})
 	eventually(t, 30*time.Second, "the drill is over", func() bool { return s.bulkhead("orders").Drill == "" })
+	g.navigate(g.origin + "/console/")
+	g.until("another page", func(v seen) bool { return v.Title == "Bulkheads" && v.Outcome == "" })
+}
+
+// seenAndRead reports whether an element is large enough to be read and is a live
+// region.
+func (g glance) seenAndRead(id string) (yes bool) {
+	g.t.Helper()
+	g.call(&yes, `(id => {
+		const e = document.getElementById(id), box = e.getBoundingClientRect();
+		return e.role === "status" && box.width > 100 && box.height > 10 && e.checkVisibility({visibilityProperty: true, opacityProperty: true});
+	})`, id)
+	return yes
 }
 
 // 320 pixels are enough for all of it, in either theme.

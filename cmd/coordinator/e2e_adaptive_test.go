@@ -115,3 +115,20 @@ func TestE2EAdaptiveLimit(t *testing.T) {
 		t.Error("workers were replaced for a limit")
 	}
 }
+
+// The supervisor that takes over goes on with the limit that the one before has found.
+func TestE2EAdaptiveLimitOutlivesAnUpgrade(t *testing.T) {
+	s := upgradable(t, "COORDINATOR_BULKHEADS=faulty,healthy,a", "BULKHEAD_A_ROUTES=/a", "BULKHEAD_A_BACKEND="+narrow(t, 16, 10*time.Millisecond),
+		"BULKHEAD_A_LIMIT=auto:2-16", "BULKHEAD_A_BREAKER_MODE=observe", "BULKHEAD_A_QUEUE=0")
+	s.start()
+	pid := s.serving()
+	g := s.generate("/a", 1000, time.Minute, func(o *load.Options) { o.Poisson = true })
+	eventually(t, 40*time.Second, "the limit has left its lower bound", func() bool { return s.bulkhead("a").Limit >= 5 })
+	g.Stop()
+	before := s.bulkhead("a").Limit
+	s.must("upgrade")
+	s.replaced(pid)
+	if b := s.bulkhead("a"); s.serving() == pid || b.Limit != before || b.Adaptive.State != "learning" {
+		t.Errorf("limit %d, %s; before the upgrade %d", b.Limit, b.Adaptive.State, before)
+	}
+}

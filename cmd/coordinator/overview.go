@@ -160,7 +160,7 @@ func abnormal(b supervisor.BulkheadStatus, now time.Time) []note {
 	add(b.QueueDepth > 0, "queue", queueText(b), calm)
 	add(b.UpgradeLimit > 0 && b.Upgrades >= b.UpgradeLimit, "upgrades", upgradesText(b), watch)
 	refused := refusedText(b.Refused)
-	add(refused != "", "refused", refused, watch)
+	add(refused != "", "reasons", refused, watch)
 	notes = append(notes, poisonNotes(b, now)...)
 	faults := faultTexts(b.Workers, now)
 	for i, text := range faults {
@@ -201,7 +201,7 @@ func everything(b supervisor.BulkheadStatus, now time.Time) []note {
 	}
 	add("queue", queueText(b), calm)
 	add("upgrades", upgradesText(b), calm)
-	add("refused", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
+	add("reasons", cmp.Or(refusedText(b.Refused), "none in the last minute"), calm)
 	add("limits", limitsText(b.Limits), calm)
 	notes = append(notes, poisonNotes(b, now)...)
 	add("restarts", restartsText(b), calm)
@@ -242,11 +242,12 @@ func queueText(b supervisor.BulkheadStatus) string {
 // has not been held at a bound for long.
 func wellFound(a *supervisor.AdaptiveStatus, now time.Time) bool {
 	held := a.AtBoundSince != nil && now.Sub(*a.AtBoundSince) >= time.Minute
-	return !held && a.State != "backed_off"
+	return !held && a.State != "backed_off" && a.State != "blind"
 }
 
 var limitStates = map[string]string{
 	"learning": "learns what the backend takes", "following": "follows the backend", "backed_off": "backed off after timeouts",
+	"blind": "more is in flight than that all the time, so it sees nothing",
 }
 
 // limitText is empty for a limit that is fixed.

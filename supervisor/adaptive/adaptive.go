@@ -32,12 +32,11 @@ func (s Settings) String() string {
 	return fmt.Sprintf("%s:%d-%d", s.Mode, s.Least, s.Most)
 }
 
-// Start is the limit to begin with.
-func (s Settings) Start() int {
-	if s.Mode == Auto {
-		return s.Least
-	}
-	return s.Most
+// Found is what a Limit has found, for the Limit of a process that takes its place.
+// The zero value is nothing: it begins at Least.
+type Found struct {
+	Limit   int     `json:"limit"`
+	Holding float64 `json:"holding_s"` // mean time of a request while it learned, in seconds; the shortest since Least
 }
 
 // Result is what became of a request.
@@ -56,6 +55,7 @@ const (
 	Learning  State = "learning"   // what the backend takes with few in flight
 	Following State = "following"  // holding times
 	BackedOff State = "backed_off" // after timeouts, and on its way up again
+	Blind     State = "blind"      // nothing: more is in flight than it advises, and has been for long
 )
 
 const (
@@ -73,6 +73,7 @@ const (
 
 	overloadedShare = 0.1
 	backOff         = 0.9 // that of the AIMD limit of Netflix's concurrency-limits
+	slowerShare     = 1.1
 	fasterShare     = 0.7
 	fasterFor       = 10 // judgements
 	believedFor     = time.Hour
@@ -91,6 +92,8 @@ type Limit struct {
 	samples  int     // of the present one
 	learnAt  int     // the limit while it learns
 	learned  mean    // holding time while it learned
+	earlier  float64 // the same of the one before it, seconds; 0: there was none, or it has learned anew
+	most     int     // of the limit, for as long as what it has learned stands
 	ceiling  float64 // of the limit; below it the library decides
 	inFlight int
 	limit    int
@@ -122,21 +125,49 @@ type stay struct {
 	limit int
 }
 
-// New makes a Limit. set is told the limit whenever it changes, in mode Auto alone;
-// it must not call back. New panics on bounds that are none.
-func New(s Settings, set func(limit int)) *Limit {
+// New makes a Limit that takes over from what was found before. set is told the limit
+// whenever it changes, in mode Auto alone; it must not call back. New panics on bounds
+// that are none.
+func New(s Settings, from Found, set func(limit int)) *Limit {
 	if s.Mode == Fixed || s.Least < 1 || s.Most < s.Least {
 		panic("adaptive: a limit needs a mode and 1 <= Least <= Most")
 	}
-	l := &Limit{settings: s, set: set, ceiling: float64(s.Most), limit: s.Least}
-	l.learn(s.Least)
+	l := &Limit{settings: s, set: set, ceiling: float64(s.Most), limit: min(max(from.Limit, s.Least), s.Most)}
+	l.learn(l.limit)
+	l.earlier = from.Holding
 	return l
+}
+
+// InForce is the limit to enforce.
+func (l *Limit) InForce() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.settings.Mode == Auto {
+		return l.limit
+	}
+	return l.settings.Most
+}
+
+// Found is what a Limit that takes its place should know. It is nothing until it has
+// learned, or was told, what the backend takes.
+func (l *Limit) Found() Found {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	holding := l.earlier
+	if l.windows >= warmUp && (holding == 0 || l.learned.value() < holding) {
+		holding = l.learned.value()
+	}
+	if holding == 0 {
+		return Found{}
+	}
+	return Found{l.limit, holding}
 }
 
 // learn begins anew with a limit of at, which stands until the baseline does.
 func (l *Limit) learn(at int) {
 	l.learning++
 	l.windows, l.samples, l.learnAt, l.learned, l.faster = 0, 0, at, mean{}, 0
+	l.earlier, l.most = 0, l.settings.Most
 	l.library = adaptivelimiter.NewBuilder[any]().
 		WithLimits(uint(l.settings.Least), uint(l.settings.Most), uint(at)).
 		WithRecentWindow(windowTime, windowTwice, windowSamples).
@@ -152,10 +183,23 @@ func (l *Limit) learn(at int) {
 func (l *Limit) looked(int) float64 {
 	l.windows++
 	l.samples = 0
+	if l.windows == warmUp {
+		l.compare()
+	}
 	if l.windows <= warmUp {
 		return float64(l.learnAt)
 	}
 	return l.ceiling
+}
+
+// compare looks at what was learned at a limit that was taken over. If that is longer
+// than what had been learned before, some of it was spent waiting, at that limit or in
+// an incident: then it is no reason to go beyond that limit.
+func (l *Limit) compare() {
+	if l.earlier > 0 && l.learned.value() > slowerShare*l.earlier {
+		l.most = l.learnAt
+		l.ceiling = min(l.ceiling, float64(l.most))
+	}
 }
 
 // Call is one request. The zero value is none, whose End does nothing.
@@ -252,7 +296,7 @@ func (l *Limit) judge(now time.Time) {
 	if float64(p.overloaded) >= overloadedShare*float64(p.ended) {
 		l.ceiling = max(float64(l.settings.Least), backOff*float64(l.limit))
 	} else {
-		l.ceiling = min(float64(l.settings.Most), l.ceiling+1)
+		l.ceiling = min(float64(l.most), l.ceiling+1)
 	}
 	if l.windows < warmUp {
 		l.stuck, l.atBound = stay{}, stay{}
@@ -322,13 +366,16 @@ func (l *Limit) Stats(now time.Time) Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := Stats{Settings: l.settings, Limit: l.limit, State: Following}
+	unjudged := !l.period.begun.IsZero() && now.Sub(l.period.begun) >= lately
 	switch {
+	case l.settings.Mode == Advise && l.inFlight > l.limit && unjudged:
+		s.State = Blind
 	case l.windows < warmUp:
 		s.State = Learning
 	case int(l.ceiling) < l.library.Limit():
 		s.State = BackedOff
 	}
-	if now.Sub(l.period.begun) < lately {
+	if !unjudged {
 		s.AtBound = l.atBound.since
 	}
 	return s

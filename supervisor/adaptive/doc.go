@@ -44,6 +44,20 @@
 //
 // Advise changes nothing and so sees its advice not followed. It counts the requests
 // that began while fewer were in flight than it would allow: what it would have seen.
+// Others it cannot use. The library gives no more permits than its own limit, and takes
+// that for the number in flight: twice the holding time would be half of it waiting,
+// though it is that of twice as many, and the advice would go down to Least in front of
+// a backend that carries more. So while more is in flight all the time than it
+// advises, from the start too, it does not move, and says so (State Blind). A Least
+// above what is in flight on a quiet day helps.
+//
+// # In another process
+//
+// The Limit of a successor begins where the one before it was (Found), and learns
+// there. What it learns then may have waits in it, those of that limit or of an
+// incident. If it is more than a tenth longer than what was learned before, the limit
+// may go down, and not beyond where it began, until it learns anew. However many follow
+// one another, the shortest time that one has learned is what they compare with.
 //
 // # Cost
 //

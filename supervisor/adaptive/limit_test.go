@@ -20,14 +20,14 @@ func TestSenselessBoundsPanic(t *testing.T) {
 					t.Errorf("%+v: no panic", s)
 				}
 			}()
-			adaptive.New(s, func(int) {})
+			adaptive.New(s, adaptive.Found{}, func(int) {})
 		}()
 	}
 }
 
 // A call ends once, and one that never began does nothing.
 func TestEndTwice(t *testing.T) {
-	l := adaptive.New(auto, func(int) {})
+	l := adaptive.New(auto, adaptive.Found{}, func(int) {})
 	now := time.Now()
 	var none adaptive.Call
 	none.End(now, adaptive.Served)
@@ -43,7 +43,7 @@ func TestEndTwice(t *testing.T) {
 // limit that would shrink for holding times ten times as long does not.
 func TestSentStartsTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 8}, func(int) {})
+		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 1, Most: 8}, adaptive.Found{}, func(int) {})
 		run := func(before time.Duration) {
 			for begun := time.Now(); time.Since(begun) < 5*time.Minute; {
 				calls := make([]adaptive.Call, l.Stats(time.Now()).Limit)
@@ -96,7 +96,7 @@ func TestConcurrent(t *testing.T) {
 		slots := make(chan struct{}, 6) // as a bulkhead has: more than the limit do not begin
 		slots <- struct{}{}
 		slots <- struct{}{}
-		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 2, Most: 6}, func(limit int) {
+		l := adaptive.New(adaptive.Settings{Mode: adaptive.Auto, Least: 2, Most: 6}, adaptive.Found{}, func(limit int) {
 			before := int(inForce.Swap(int64(limit)))
 			if limit <= before || limit > 6 { // nothing here makes it shrink
 				t.Errorf("limit %d after %d", limit, before)
@@ -127,7 +127,7 @@ func TestConcurrent(t *testing.T) {
 }
 
 func BenchmarkCall(b *testing.B) {
-	l := adaptive.New(auto, func(int) {})
+	l := adaptive.New(auto, adaptive.Found{}, func(int) {})
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -137,7 +137,7 @@ func BenchmarkCall(b *testing.B) {
 }
 
 func BenchmarkCallParallel(b *testing.B) {
-	l := adaptive.New(auto, func(int) {})
+	l := adaptive.New(auto, adaptive.Found{}, func(int) {})
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {

@@ -73,14 +73,28 @@ func (e *events) Pop() any {
 }
 
 func newWorld(t *testing.T, s adaptive.Settings, b backend, rate float64) *world {
-	w := &world{t: t, backend: b, rate: rate, inForce: s.Start(), random: rand.New(rand.NewPCG(1, 2)), begun: time.Now()}
-	w.limit = adaptive.New(s, func(limit int) {
+	w := &world{t: t, backend: b, rate: rate, random: rand.New(rand.NewPCG(1, 2)), begun: time.Now()}
+	w.begin(s, adaptive.Found{})
+	w.clear()
+	return w
+}
+
+// begin has another limit decide.
+func (w *world) begin(s adaptive.Settings, from adaptive.Found) {
+	w.limit = adaptive.New(s, from, func(limit int) {
 		w.account(time.Now())
 		w.inForce = limit
 		w.changes++
 	})
-	w.clear()
-	return w
+	w.inForce = w.limit.InForce()
+}
+
+// upgrade has another process take over. Requests in flight end in the old one.
+func (w *world) upgrade(s adaptive.Settings) {
+	w.account(time.Now())
+	from := w.limit.Found()
+	w.limit.Stop()
+	w.begin(s, from)
 }
 
 func (w *world) clear() { w.figures = figures{least: w.inForce, most: w.inForce, since: time.Now()} }

@@ -40,14 +40,15 @@ type Feed struct {
 	times     [Kept]time.Time
 	samples   int
 	ticks     int
+	first     []byte // what a new listener gets until the next tick; nil: nobody has come since the last
 }
 
 // A listener gets events until Run closes them. None at all before that means that
 // there was no room.
 type listener struct{ events chan []byte }
 
-// NewFeed returns a Feed. Its Run calls read, at every Tick and when a listener
-// comes.
+// NewFeed returns a Feed. Its Run calls read, at every Tick and for the first listener
+// that comes between two.
 func NewFeed(read func(time.Time, Want) Reading) *Feed {
 	return &Feed{
 		read: read, join: make(chan *listener), leave: make(chan *listener), ended: make(chan struct{}),
@@ -81,6 +82,7 @@ func (f *Feed) Run(ctx context.Context) {
 // tick reads, remembers and tells.
 func (f *Feed) tick(now time.Time) {
 	f.ticks++
+	f.first = nil
 	sampled := f.ticks%sampleTicks == 0
 	watched := len(f.listeners) > 0
 	r := f.read(now, Want{Latency: watched || sampled, Shown: watched})
@@ -112,16 +114,21 @@ func (f *Feed) sample(now time.Time) []byte {
 }
 
 // admit gives a new listener all that there is, if there is room for it. What
-// changed on the way is told to the others too.
+// changed on the way is told to the others too. However many come and go between two
+// ticks, they get what the first one got: to put it together takes long, and the
+// ticks would wait for it.
 func (f *Feed) admit(l *listener, now time.Time) {
 	if len(f.listeners) >= MaxListeners {
 		close(l.events)
 		return
 	}
-	r := f.read(now, Want{Latency: true, Shown: true})
-	f.tell("update", f.changes(&r, f.align(r.Bulkheads)))
+	if f.first == nil {
+		r := f.read(now, Want{Latency: true, Shown: true})
+		f.tell("update", f.changes(&r, f.align(r.Bulkheads)))
+		f.first = event("snapshot", f.snapshot(now))
+	}
 	f.listeners[l] = struct{}{}
-	l.events <- event("snapshot", f.snapshot(now)) // it has room: it is new
+	l.events <- f.first // it has room: it is new
 }
 
 // tell passes an event on to everybody, and drops who does not keep up. No data is

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,9 +23,13 @@ type world struct {
 	mu        sync.Mutex
 	bulkheads []console.Bulkhead
 	wants     map[console.Want]int
+	takes     time.Duration // to read all there is
 }
 
 func (w *world) read(_ time.Time, want console.Want) console.Reading {
+	if want.Shown {
+		time.Sleep(w.takes)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.wants == nil {
@@ -40,6 +45,16 @@ func (w *world) set(bulkheads ...console.Bulkhead) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.bulkheads = bulkheads
+}
+
+// asked is how often it was read.
+func (w *world) asked() (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, times := range w.wants {
+		n += times
+	}
+	return n
 }
 
 // served is a Feed that runs in a bubble and is listened to without a kernel.
@@ -148,6 +163,19 @@ func (s *stream) want(name string) told {
 		s.t.Fatalf("got %q (%v), want %s", e.name, ok, name)
 	}
 	return e
+}
+
+// until is the next event of that name, after others.
+func (s *stream) until(name string) {
+	s.t.Helper()
+	for {
+		switch e, ok := s.next(); {
+		case !ok:
+			s.t.Fatalf("dropped before the next %s", name)
+		case e.name == name:
+			return
+		}
+	}
 }
 
 // update is the next one; samples come whatever happens.
@@ -319,6 +347,65 @@ func TestFeedHasSoMuchRoom(t *testing.T) {
 			t.Fatalf("after the end: %v, %v", answer, err)
 		}
 		answer.Body.Close()
+	})
+}
+
+// However many come and go, the others are told in time: what newcomers get is put
+// together once between two ticks.
+func TestFeedKeepsItsPaceWhileManyCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{takes: console.Tick / 5} // to read all there is
+		w.set(console.Bulkhead{Name: "orders"})
+		s := serve(t, w)
+		stays := s.listen()
+		stays.want("hello")
+		stays.want("snapshot")
+		var crowd sync.WaitGroup
+		defer crowd.Wait()
+		var came atomic.Int64
+		over := make(chan struct{})
+		defer close(over)
+		for range console.MaxListeners - 1 {
+			crowd.Go(func() {
+				for {
+					answer, err := s.client.Get("http://feed/")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if answer.StatusCode == 200 { // or the one before has not left yet
+						l := &stream{t, answer.Body, bufio.NewScanner(answer.Body)}
+						hello, _ := l.next()
+						if e, _ := l.next(); hello.name != "hello" || e.name != "snapshot" || len(e.Bulkheads) != 1 {
+							t.Errorf("a newcomer got %q and %+v", hello.name, e)
+						}
+						came.Add(1)
+					}
+					answer.Body.Close()
+					select {
+					case <-over:
+						return
+					case <-time.After(console.Tick / 10):
+					}
+				}
+			})
+		}
+		stays.until("sample")
+		const samples = 4
+		begun, read, before := time.Now(), w.asked(), came.Load()
+		for range samples {
+			last := time.Now()
+			stays.until("sample")
+			if gap := time.Since(last); gap > console.SampleEvery+console.Tick {
+				t.Errorf("nothing but updates for %v", gap)
+			}
+		}
+		took, ticks := time.Since(begun), int(samples*console.SampleEvery/console.Tick)
+		newcomers, readings := int(came.Load()-before), w.asked()-read
+		t.Logf("%v: %d newcomers, %d readings", took, newcomers, readings)
+		if took > samples*console.SampleEvery+console.Tick || newcomers < 10*ticks || readings > 2*ticks+2 {
+			t.Errorf("%v for %d ticks: %d newcomers, %d readings", took, ticks, newcomers, readings)
+		}
 	})
 }
 

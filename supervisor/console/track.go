@@ -17,7 +17,7 @@ type Bulkhead struct {
 	Name     string
 	Requests uint64 // that are over
 	Failed   uint64 // of these: 5xx that were not refusals
-	Refused  uint64 // of these: never left the coordinator
+	Refused  uint64 // of these: never left the coordinator, and their clients were told so
 	Fallback uint64 // of these: answered in the backend's place
 
 	InFlight, Queued int

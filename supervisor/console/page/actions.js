@@ -52,10 +52,13 @@ const givenUp = {
 };
 
 // act asks, and does it if the answer is yes. The dialog gives the focus back itself.
+// What did not end well is still said when it is closed, until the next one or another
+// page: outcome is seen, and read to who does not see it.
 export function act(action, name) {
 	const dialog = document.getElementById("dialog"), what = actions[action], shown = known.bulkheads.get(name)?.shown;
 	if (!what || !shown || dialog.open) return;
-	const aborted = new AbortController();
+	const aborted = new AbortController(), outcome = document.getElementById("outcome");
+	say(outcome, "");
 	const token = sessionStorage.getItem(kept) ?? "";
 	const field = el("input", {type: "password", id: "token", autocomplete: "off", spellcheck: "false", required: true});
 	const ask = el("label", {hidden: known.access !== "token" || token !== ""}, "COORDINATOR_ADMIN_TOKEN ", field);
@@ -77,11 +80,12 @@ export function act(action, name) {
 		say(result, "Nothing can be changed here: COORDINATOR_ADMIN_TOKEN is not set. The commands and the unix socket need no token.");
 		go.disabled = true;
 	}
-	let underWay = false;
+	let underWay = false, failure = "";
 	cancel.addEventListener("click", () => dialog.close());
 	dialog.addEventListener("close", () => {
 		aborted.abort();
-		if (underWay) say(document.getElementById("said"), `No longer waiting for ${action} of ${name}: ${givenUp[action] ?? "it stops where it is"}.`);
+		if (underWay) say(outcome, `No longer waiting for ${action} of ${name}: ${givenUp[action] ?? "it stops where it is"}.`);
+		else if (failure) say(outcome, `${action} of ${name} failed: ${failure}`);
 	}, {once: true});
 	form.addEventListener("submit", async e => {
 		e.preventDefault();
@@ -89,6 +93,7 @@ export function act(action, name) {
 		go.disabled = true;
 		say(result, action === "drill" ? "The drill runs. It takes some seconds longer than the fault." : "It is being done.");
 		underWay = true;
+		failure = "";
 		say(cancel, action === "drain" ? "Stop waiting" : "Give up");
 		const report = await send(`../v1/bulkheads/${encodeURIComponent(name)}/${action}`,
 			what.body?.(choice.value, seconds.valueAsNumber), what.wait(seconds.valueAsNumber), ask.hidden ? token : field.value, aborted.signal);
@@ -104,6 +109,7 @@ export function act(action, name) {
 			return;
 		}
 		go.disabled = false;
+		failure = report.text;
 		if (report.status === 401) {
 			ask.hidden = false;
 			field.value = "";

@@ -15,6 +15,7 @@ let end = () => {}, first = true;
 function route() {
 	const [, name] = location.hash.match(/^#\/bulkheads\/([^/]+)$/) ?? [];
 	end();
+	say(document.getElementById("outcome"), "");
 	document.getElementById("dialog").close(); // it was about another page
 	const wanted = name && decode(name);
 	document.title = wanted ? wanted + " – Coordinator" : "Coordinator";

@@ -221,7 +221,7 @@ func (m *model) pageLines() []string {
 }
 
 const helpText = `Rates and percentiles are those of the last seconds; "coordinator status" has
-those of the last minute. REF/S is what the coordinator answered itself, or cut.
+those of the last minute. REF/S is what was turned away before a worker got it.
 
   up, down, k, j     choose a bulkhead        pgup, pgdown, home, end   farther
   enter              all about it             esc                       back
