@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // those that run beside others wait for clocks, not for processors
+	_ = flag.Set("test.parallel", "4") // those that run beside others wait for clocks, not for processors
 	os.Exit(m.Run())
 }
 
