@@ -133,10 +133,10 @@ func TestIdleAnswerIsCut(t *testing.T) {
 	if string(b) != "begun" || err == nil {
 		t.Errorf("got %q and a clean end (%v)", b, err)
 	}
-	eventually(t, time.Second, "slot back", func() bool { return r.bulkhead("a").InFlight == 0 })
-	if s := r.bulkhead("a"); s.Refused["backend_timeout"] != 1 {
-		t.Errorf("%v", s.Refused)
-	}
+	eventually(t, 5*time.Second, "slot back, and its reason", func() bool {
+		s := r.bulkhead("a")
+		return s.InFlight == 0 && s.Refused["backend_timeout"] == 1
+	})
 }
 
 // A reader that takes nothing: a small answer holds no slot at all, a large one
@@ -152,9 +152,12 @@ func TestSlowReader(t *testing.T) {
 	})
 	r.raw("GET /a/bytes?n=50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
 	eventually(t, 5*time.Second, "large answer in flight", func() bool { return r.bulkhead("a").InFlight == 1 })
-	eventually(t, 5*time.Second, "cut at the idle limit", func() bool { return r.bulkhead("a").InFlight == 0 })
-	if s := r.bulkhead("a"); s.Refused["client_timeout"] != 1 || s.Breaker.Failures != 0 {
-		t.Errorf("%v %+v", s.Refused, s.Breaker)
+	eventually(t, 5*time.Second, "cut at the idle limit", func() bool {
+		s := r.bulkhead("a")
+		return s.InFlight == 0 && s.Refused["client_timeout"] == 1
+	})
+	if s := r.bulkhead("a"); s.Breaker.Failures != 0 {
+		t.Errorf("%+v", s.Breaker)
 	}
 }
 
@@ -211,6 +214,7 @@ func TestStreamsDoNotEatTheSlots(t *testing.T) {
 }
 
 func TestBreakerOpensAndOnlyForTheBackend(t *testing.T) {
+	t.Parallel()
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Owner, c.Runbook = "team-a", "https://runbooks.example/a" }))
 	for range 6 {
 		r.reason("GET", "/a/status?code=429", nil)
@@ -380,6 +384,7 @@ func TestSiblingsUnhurt(t *testing.T) {
 // The slot of a client that takes nothing comes back for whatever reason its call
 // ends, before the idle limit too.
 func TestSlowReaderWhoseCallEnds(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		end    func(net.Conn)
 		most   time.Duration

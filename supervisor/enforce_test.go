@@ -39,6 +39,7 @@ func (r *running) metric(series string) string {
 
 // A worker that eats all it can get is killed, and nobody else notices.
 func TestGreedyWorkerIsKilledAlone(t *testing.T) {
+	t.Parallel()
 	by, _ := supervisor.FindEnforcement()
 	if by == supervisor.NotEnforced {
 		t.Skip("this system does not tell what a process has")

@@ -105,6 +105,7 @@ func contains(t testing.TB, text string, parts ...string) {
 // Three deadlines in a row of requests that were never sent are the worker's
 // fault; one that was answered or sent between them is none.
 func TestStuckHandler(t *testing.T) {
+	t.Parallel()
 	var log record
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Timeout, c.QueueTimeout = 200*time.Millisecond, 0 }), logged(&log))
 	pid := r.bulkhead("a").Workers[0].Pid
@@ -151,6 +152,7 @@ func TestStuckHandler(t *testing.T) {
 
 // A request whose time was spent in the queue says nothing of the worker.
 func TestQueueIsNotStuck(t *testing.T) {
+	t.Parallel()
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) {
 		c.Limit, c.Queue, c.Timeout, c.QueueTimeout = 1, 4, time.Second, 990*time.Millisecond
 	}))
@@ -177,6 +179,7 @@ func TestQueueIsNotStuck(t *testing.T) {
 // A frozen worker leaves what the kernel says of it and what it held; its
 // requests learn of it before it is killed, and no secret of theirs is kept.
 func TestEvidenceOfAFrozenWorker(t *testing.T) {
+	t.Parallel()
 	var log record
 	r := start(t, one("a"), logged(&log))
 	pid := r.bulkhead("a").Workers[0].Pid
@@ -262,6 +265,7 @@ func TestEvidenceIsBounded(t *testing.T) {
 // A disk that takes nothing costs the evidence, and says so; the worker is
 // replaced all the same.
 func TestEvidenceCannotBeKept(t *testing.T) {
+	t.Parallel()
 	var dir string
 	var log record
 	r := start(t, one("a"), stateDir(&dir), logged(&log))

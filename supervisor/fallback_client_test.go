@@ -53,6 +53,7 @@ func TestFallbackCORS(t *testing.T) {
 
 // A client that does not read its fallback holds no slot, and not for ever.
 func TestSlowReaderOfFallback(t *testing.T) {
+	t.Parallel()
 	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) {
 		// Longer than a starved machine takes to copy 8 MiB under the race detector.
 		c.Limit, c.Queue, c.IdleTimeout = 1, 0, 2*time.Second

@@ -142,6 +142,7 @@ func TestIssuedTokenIsNotShared(t *testing.T) {
 
 // The verdict of a probe does not wait for the client of the answer that stands in.
 func TestProbeDoesNotWaitForReader(t *testing.T) {
+	t.Parallel()
 	c, set := legacyOf(t, "a", func(c *supervisor.BulkheadConfig) {
 		c.Breaker.MinCalls, c.Breaker.OpenFor = 2, 200*time.Millisecond
 		c.Fallback.Stale.Bytes, c.Fallback.Stale.MaxAnswer = 64<<20, 32<<20

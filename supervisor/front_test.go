@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,6 +18,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"commerce.example/coordinator/supervisor"
 )
@@ -51,6 +55,7 @@ func pair(t *testing.T, dir string, serial int64) (certFile, keyFile string) {
 }
 
 func TestTLSServesHTTP2AndFollowsItsFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cert, key := pair(t, dir, 1)
 	r := start(t, one("a"), func(o *supervisor.Options) { o.Config.TLSCert, o.Config.TLSKey = cert, key })
@@ -93,6 +98,42 @@ func TestHTTP2WithPriorKnowledge(t *testing.T) {
 	defer resp.Body.Close()
 	if b, err := io.ReadAll(resp.Body); resp.ProtoMajor != 2 || string(b) != "over two" || err != nil {
 		t.Errorf("%s %q %v", resp.Proto, b, err)
+	}
+}
+
+// What a client sends before it has read the settings is bounded by the protocol's
+// first window, and by nothing that they say.
+func TestHTTP2UploadBeforeTheSettings(t *testing.T) {
+	r := start(t, one("a"))
+	var out, block bytes.Buffer
+	fields, to := hpack.NewEncoder(&block), http2.NewFramer(&out, nil)
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", r.addr}, {":path", "/a/sum"}} {
+		_ = fields.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	out.WriteString(http2.ClientPreface)
+	_ = to.WriteSettings()
+	_ = to.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true})
+	for left := 65535; left > 0; {
+		n := min(left, 16<<10)
+		left -= n
+		_ = to.WriteData(1, left == 0, make([]byte, n))
+	}
+	_, br := r.raw(out.String())
+	from, body := http2.NewFramer(nil, br), ""
+	for ended := false; !ended; {
+		f, err := from.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch f := f.(type) {
+		case *http2.DataFrame:
+			body, ended = body+string(f.Data()), f.StreamEnded()
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			t.Fatal(f)
+		}
+	}
+	if body != "65535" {
+		t.Errorf("it got %q bytes", body)
 	}
 }
 
@@ -182,6 +223,7 @@ func TestPreflightThatCannotBeForwarded(t *testing.T) {
 // A drain lets go of nothing: connections that speak get their answer and are
 // told, silent ones are closed after 5 s, hanging ones at the deadline.
 func TestDrainOfTheSupervisor(t *testing.T) {
+	t.Parallel()
 	r := start(t, one("a"), func(o *supervisor.Options) { o.Config.DrainTimeout = 2 * time.Second })
 	nc, br := r.raw("GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
 	if resp, err := http.ReadResponse(br, nil); err != nil || resp.Close {

@@ -51,6 +51,7 @@ func TestHeadLimits(t *testing.T) {
 // A head has HeaderTimeout, with TLS and without; a connection without a request
 // has KeepAliveTimeout.
 func TestConnectionTimes(t *testing.T) {
+	t.Parallel()
 	const head, idle = 400 * time.Millisecond, 700 * time.Millisecond
 	cert, key := pair(t, t.TempDir(), 1)
 	for name, options := range map[string][]option{
@@ -100,6 +101,7 @@ func TestHandshakeTime(t *testing.T) {
 // A minimum rate ends uploads that their clients hold up, and no body that others
 // do.
 func TestMinBodyRate(t *testing.T) {
+	t.Parallel()
 	const rate = 64 << 10 // what is slow then shows soon
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) {
 		c.Timeout, c.IdleTimeout, c.Limit, c.MaxBody = time.Minute, time.Minute, 32, 8<<20
@@ -205,6 +207,7 @@ func every(d time.Duration, f func() bool) (stop func()) {
 // What the server was not made with changes with a reload, for calls in flight
 // too; the rest is told.
 func TestReloadOfFrontLimits(t *testing.T) {
+	t.Parallel()
 	var config, next supervisor.Config
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Timeout, c.IdleTimeout = time.Minute, time.Minute }), func(o *supervisor.Options) {
 		o.Load = func() (supervisor.Config, error) { return next, nil }
@@ -242,10 +245,10 @@ func TestReloadOfFrontLimits(t *testing.T) {
 	expect(many, 431)
 	expect(large, 431)
 	r.timedOut(answer(t, br, "POST"))
-	eventually(t, 20*time.Second, "the answer that nobody reads is cut", func() bool { return r.bulkhead("a").InFlight == 0 })
-	if n := r.bulkhead("a").Refused["client_timeout"]; n != 2 {
-		t.Errorf("%d were ended for their clients, want 2", n)
-	}
+	eventually(t, 20*time.Second, "the answer that nobody reads is cut, for its client too", func() bool {
+		s := r.bulkhead("a")
+		return s.InFlight == 0 && s.Refused["client_timeout"] == 2
+	})
 
 	higher := supervisor.FrontLimits{
 		HeaderTimeout: time.Second, KeepAliveTimeout: time.Second, MaxStreams: 3,

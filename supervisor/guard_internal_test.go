@@ -51,6 +51,7 @@ func guarded(t *testing.T, handler http.HandlerFunc) (address string) {
 // A head that does not end in time is answered; a connection that says nothing
 // is closed without a word.
 func TestHeadThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
 	address := guarded(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
 	const whole = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na"
 	for _, c := range []struct {

@@ -289,6 +289,7 @@ func BenchmarkJournal(b *testing.B) {
 
 // A client that is slow with a body that is kept does not make the backend slow.
 func TestKeptBodyIsNotChargedToTheBackend(t *testing.T) {
+	t.Parallel()
 	slow := func(c *supervisor.BulkheadConfig) {
 		c.BreakerMode = breaker.Auto
 		c.Breaker.SlowCall, c.Breaker.MinCalls, c.Breaker.SlowRatio = 500*time.Millisecond, 1, 0.1

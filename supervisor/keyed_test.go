@@ -204,6 +204,7 @@ func TestRepeatWhileTheFirstIsAtWork(t *testing.T) {
 // A client that leaves, or that does not read, costs nobody the answer: whoever
 // repeats the request gets all of it.
 func TestAnswerIsReadWithoutItsClient(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		n        int
 		cut      func(l till, nc net.Conn)
@@ -352,6 +353,7 @@ func TestKeysOutliveReloads(t *testing.T) {
 
 // A repeat whose body does not come is not waited for longer than for an answer.
 func TestRepeatWithoutItsBody(t *testing.T) {
+	t.Parallel()
 	l := newTill(t, true)
 	r := start(t, []supervisor.BulkheadConfig{paying(func(c *supervisor.BulkheadConfig) { c.Timeout, c.QueueTimeout = 400*time.Millisecond, 0 })})
 	r.do("POST", l.target(""), strings.NewReader("1"), key, "k")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -31,6 +32,8 @@ func TestMain(m *testing.M) {
 		ipc.Server{Handler: workerHandler(), ReportsStage: true}.Serve()
 		return
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // those that run beside others wait for clocks, not for processors
 	os.Exit(m.Run())
 }
 

@@ -106,6 +106,7 @@ func TestPoisonOverSeveralRequests(t *testing.T) {
 
 // A frozen worker counts as a dead one.
 func TestPoisonThatFreezes(t *testing.T) {
+	t.Parallel()
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Workers = 2 }))
 	dir := t.TempDir()
 	target := "/a/hang?sent=1&dir=" + dir

@@ -114,6 +114,7 @@ func TestReloadGivenUpInTheQueueIsNotDone(t *testing.T) {
 // A bulkhead has two generations of workers at most: the third waits until the
 // first has drained.
 func TestReloadWaitsForTheWorkersOfTheOneBefore(t *testing.T) {
+	t.Parallel()
 	brief := func(c *supervisor.BulkheadConfig) { c.Timeout = 2 * time.Second }
 	r, next, _ := reloadable(t, bulkhead("a", brief))
 	hung := make(chan string, 1)

@@ -26,10 +26,13 @@ func (s *Supervisor) newServer(c *Config) (*http.Server, error) {
 		DisableGeneralOptionsHandler: true, // OPTIONS * is routed like all else
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: c.MaxStreams,
-			// All streams' windows together stay under the connection's, or an
-			// upload that one bulkhead does not read would stall the others.
-			MaxReceiveBufferPerStream:     32 << 10,
-			MaxReceiveBufferPerConnection: 4 << 20,
+			// As large as the first window of the protocol at least: what a client sends
+			// before it has read these settings is no error of its (RFC 9113 section
+			// 6.9.3), but net/http takes it for one.
+			MaxReceiveBufferPerStream: 64 << 10,
+			// All streams' windows together stay under it, or an upload that one
+			// bulkhead does not read would stall the others.
+			MaxReceiveBufferPerConnection: 8 << 20,
 		},
 		ErrorLog:  log.New(serverErrors{s.log}, "", 0),
 		ConnState: s.connState,

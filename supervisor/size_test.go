@@ -279,6 +279,7 @@ func TestAdminRecords(t *testing.T) {
 // A recording of live requests, one at a time, that a client may leave and the end
 // of the supervisor ends.
 func TestRecordLive(t *testing.T) {
+	t.Parallel()
 	r := start(t, one("a", func(c *supervisor.BulkheadConfig) { c.Limit, c.Queue = 1, 0 }))
 	record := func(ctx context.Context, span string) *http.Response {
 		req, err := http.NewRequestWithContext(ctx, "POST", "http://localhost/v1/bulkheads/a/record", strings.NewReader(`{"for_ms":`+span+`}`))

@@ -87,6 +87,7 @@ func until(t *testing.T, views <-chan viewed, what string, ok func(viewed) bool)
 }
 
 func TestViewFollowsTheBulkheads(t *testing.T) {
+	t.Parallel()
 	r, next, _ := reloadable(t, bulkhead("a"), bulkhead("b"))
 	views := viewing(t, r)
 	until(t, views, "a is ready", func(v viewed) bool {
@@ -197,6 +198,7 @@ func TestDetailRemembersTransitions(t *testing.T) {
 }
 
 func TestDetailHasTheSlowLog(t *testing.T) {
+	t.Parallel()
 	r := start(t, []supervisor.BulkheadConfig{bulkhead("a", func(c *supervisor.BulkheadConfig) {
 		c.SlowLog, c.Timeout = 50*time.Millisecond, time.Second
 	})})

@@ -63,7 +63,7 @@ func TestDrillEndsBeforeTheDeathIsSeen(t *testing.T) {
 }
 
 func TestDrillFreezesTheBusiestWorker(t *testing.T) {
-	s := open(t, 2)
+	s := open(waits(t), 2)
 	s.await(10*time.Second, pool.Ready)
 	l := s.lease()
 	held := s.hold(l, "/hang?", "1")

@@ -79,7 +79,7 @@ func TestFailedStartsBackOffThenQuarantine(t *testing.T) {
 		"no spec": func(s ipc.Spec) (ipc.Spec, error) { return s, errors.New("the secret cannot be read") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, "good")
+			s := newSite(waits(t), "good")
 			begun := time.Now()
 			s.run(1, func(c *pool.Config) {
 				c.Spec = func(slot int) (ipc.Spec, error) {
@@ -109,7 +109,7 @@ func TestFailedStartsBackOffThenQuarantine(t *testing.T) {
 
 // Slots whose starts time out take turns: their faults are far apart.
 func TestWorkersThatNeverGetReadyAreQuarantined(t *testing.T) {
-	s := newSite(t, "silent")
+	s := newSite(waits(t), "silent")
 	s.run(2, func(c *pool.Config) {
 		c.Budget = func() pool.Budget { return pool.Budget{Faults: 3, Per: 250 * time.Millisecond} }
 		c.Spec = func(slot int) (ipc.Spec, error) {
@@ -122,7 +122,7 @@ func TestWorkersThatNeverGetReadyAreQuarantined(t *testing.T) {
 }
 
 func TestFrozenWorkerIsFound(t *testing.T) {
-	s := open(t, 2)
+	s := open(waits(t), 2)
 	s.await(10*time.Second, pool.Ready)
 	l := s.lease()
 	pid := l.Worker().Pid()
@@ -144,7 +144,7 @@ func TestFrozenWorkerIsFound(t *testing.T) {
 }
 
 func TestFrozenWorkerIsFoundWhileItDrains(t *testing.T) {
-	s := open(t, 1)
+	s := open(waits(t), 1)
 	s.await(10*time.Second, pool.Ready)
 	l := s.lease()
 	held := s.hold(l, "/hang?", "1")

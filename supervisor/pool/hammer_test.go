@@ -20,7 +20,7 @@ import (
 func TestHammer(t *testing.T) {
 	s := open(t, 3, func(c *pool.Config) {
 		c.Budget = func() pool.Budget { return pool.Budget{Faults: 1000, Per: time.Minute} }
-		c.Limits = func() pool.Limits { return pool.Limits{Requests: 200, Age: 2 * time.Second} }
+		c.Limits = func() pool.Limits { return pool.Limits{Requests: 200, Age: time.Second} }
 	})
 	s.await(10*time.Second, pool.Ready)
 	var (
@@ -100,7 +100,7 @@ func TestHammer(t *testing.T) {
 		_ = syscall.Kill(l.Worker().Pid(), []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP}[rand.IntN(2)])
 	})
 	operator(20*time.Millisecond, func() { _, _ = s.Status(), s.RetryAfter(time.Now()) })
-	<-time.After(4 * time.Second)
+	<-time.After(2 * time.Second)
 	close(end)
 	s.within(10*time.Second, "operators", operators.Wait)
 	s.within(10*time.Second, "clients", clients.Wait)

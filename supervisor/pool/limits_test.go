@@ -16,7 +16,7 @@ import (
 )
 
 // limited is a pool whose limits the test sets while it runs.
-func limited(t *testing.T, size int, change ...func(*pool.Config)) (*site, *atomic.Pointer[pool.Limits]) {
+func limited(t testing.TB, size int, change ...func(*pool.Config)) (*site, *atomic.Pointer[pool.Limits]) {
 	t.Helper()
 	var limits atomic.Pointer[pool.Limits]
 	limits.Store(&pool.Limits{})
@@ -131,7 +131,7 @@ func TestRequestsAndAgeRecycle(t *testing.T) {
 		pool.CauseAge:      {pool.Limits{Age: time.Second}, "old, of 1s"},
 	} {
 		t.Run(string(cause), func(t *testing.T) {
-			s, limits := limited(t, 2)
+			s, limits := limited(waits(t), 2)
 			before := s.Status()
 			limits.Store(&test.limits)
 			s.askUntil("/", 20*time.Second, "both recycled", func() bool {
@@ -147,7 +147,7 @@ func TestRequestsAndAgeRecycle(t *testing.T) {
 // While the first worker that is recycled finishes what it has, the others wait,
 // however worn they are, and serve.
 func TestOneWorkerRecyclesAtATime(t *testing.T) {
-	s, limits := limited(t, 3)
+	s, limits := limited(waits(t), 3)
 	var held []<-chan answer
 	for _, id := range []string{"1", "2", "3"} { // one on each
 		held = append(held, s.hold(s.lease(), "/until?file=go&", id))

@@ -2,6 +2,7 @@ package pool_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -38,7 +39,15 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		<-p.Drained()
-		os.Exit(m.Run())
+		flag.Parse()
+		_ = flag.Set("test.parallel", "4") // those that run beside others wait for clocks, not for processors
+		fds, goroutines := descriptors(), runtime.NumGoroutine()
+		code := m.Run()
+		if left := counts(fds, goroutines); left != "" {
+			fmt.Println("left by the tests that ran beside others:", left)
+			code = 1
+		}
+		os.Exit(code)
 	case "supervisor":
 		supervise()
 	default:
@@ -153,6 +162,16 @@ func leak(bytes int) {
 	leaks.memory = append(leaks.memory, b)
 }
 
+// beside is a test that runs beside others. Its pools share what a process has one
+// of; what they leave of that is looked for at the end of all tests.
+type beside struct{ *testing.T }
+
+// waits lets a test which does little else do so beside others.
+func waits(t *testing.T) testing.TB {
+	t.Parallel()
+	return beside{t}
+}
+
 // site is a pool under test, and what is seen of it.
 type site struct {
 	testing.TB
@@ -188,7 +207,7 @@ func newSite(t testing.TB, role string) *site {
 
 func (s *site) run(size int, change ...func(*pool.Config)) {
 	s.Helper()
-	fds, goroutines := s.fds(), runtime.NumGoroutine()
+	fds, goroutines := descriptors(), runtime.NumGoroutine()
 	c := pool.Config{
 		Size:         size,
 		Spec:         s.spec,
@@ -246,17 +265,29 @@ func (s *site) nothingLeft(fds, goroutines int) {
 	if left, _ := filepath.Glob(filepath.Join(s.sockets, "*")); len(left) > 0 {
 		s.Errorf("left behind: %v", left)
 	}
-	if !poll(3*time.Second, func() bool { return s.fds() <= fds }) {
-		s.Errorf("%d descriptors, %d before", s.fds(), fds)
+	if _, others := s.TB.(beside); others {
+		return
+	}
+	if left := counts(fds, goroutines); left != "" {
+		s.Error(left)
+	}
+}
+
+// counts says what there is more of than so many descriptors and goroutines, also
+// after a while.
+func counts(fds, goroutines int) (left string) {
+	if !poll(3*time.Second, func() bool { return descriptors() <= fds }) {
+		left = fmt.Sprintf("%d descriptors, %d before\n", descriptors(), fds)
 	}
 	if !poll(3*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines }) {
 		var b strings.Builder
 		_ = pprof.Lookup("goroutine").WriteTo(&b, 1)
-		s.Errorf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), goroutines, b.String())
+		left += fmt.Sprintf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), goroutines, b.String())
 	}
+	return left
 }
 
-func (s *site) fds() int {
+func descriptors() int {
 	list, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return 0 // not Linux

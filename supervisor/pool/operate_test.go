@@ -344,7 +344,7 @@ func TestStopKillsWhoIgnoresIt(t *testing.T) {
 
 // A stop that is slow gives no reason to take its worker for a dead one.
 func TestSlowStopIsNoFault(t *testing.T) {
-	s := newSite(t, "stubborn")
+	s := newSite(waits(t), "stubborn")
 	s.run(1, func(c *pool.Config) { c.StopTimeout = 3 * time.Second })
 	s.await(10*time.Second, pool.Ready)
 	begun := time.Now()

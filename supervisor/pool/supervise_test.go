@@ -102,6 +102,7 @@ func startSupervisor(t *testing.T) *supervisor {
 
 // A supervisor that was paused finds its workers silent, and must not blame them.
 func TestPausedSupervisorKillsNobody(t *testing.T) {
+	t.Parallel()
 	s := startSupervisor(t)
 	rest := func(d time.Duration) { <-time.After(d) } // the pauses are the test's subject
 	for _, pause := range []time.Duration{900 * time.Millisecond, 2500 * time.Millisecond} {

@@ -44,7 +44,7 @@ func (o *onlooker) losses() []pool.Loss {
 // for that.
 func TestFrozenWorkerIsLookedAt(t *testing.T) {
 	o := &onlooker{kept: make(chan struct{})}
-	s := open(t, 1, func(c *pool.Config) { c.Witness = o.look })
+	s := open(waits(t), 1, func(c *pool.Config) { c.Witness = o.look })
 	s.await(10*time.Second, pool.Ready)
 	l := s.lease()
 	pid := l.Worker().Pid()
@@ -72,7 +72,7 @@ func TestFrozenWorkerIsLookedAt(t *testing.T) {
 // A worker that ignores its stop is looked at while it still runs.
 func TestStopOverrunIsLookedAt(t *testing.T) {
 	o := &onlooker{}
-	s := newSite(t, "stubborn")
+	s := newSite(waits(t), "stubborn")
 	s.run(1, func(c *pool.Config) { c.Witness, c.StopTimeout = o.look, time.Second })
 	s.await(10*time.Second, pool.Ready)
 	s.within(5*time.Second, "stop", func() { _ = s.Stop(context.Background()) })
