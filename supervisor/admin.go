@@ -252,10 +252,10 @@ func (a *Admin) resize(w http.ResponseWriter, r *http.Request) (operation, *admi
 	if p := readJSON(w, r, &want); p != nil {
 		return nil, p
 	}
-	const most = 1_000_000 // as in the configuration
-	senseless := func(n *int) bool { return n != nil && (*n < 1 || *n > most) }
-	if want.Workers == nil && want.Limit == nil || senseless(want.Workers) || senseless(want.Limit) {
-		return nil, problem(http.StatusBadRequest, "Want workers, limit or both, each from 1 to 1000000.")
+	const maxLimit = 1_000_000 // as in the configuration
+	senseless := func(n *int, most int) bool { return n != nil && (*n < 1 || *n > most) }
+	if want.Workers == nil && want.Limit == nil || senseless(want.Workers, MaxWorkers) || senseless(want.Limit, maxLimit) {
+		return nil, problem(http.StatusBadRequest, fmt.Sprintf("Want workers from 1 to %d, limit from 1 to %d, or both.", MaxWorkers, maxLimit))
 	}
 	name := r.PathValue("name")
 	return func(ctx context.Context) Report { return a.Operator.Resize(ctx, name, want.Workers, want.Limit) }, nil

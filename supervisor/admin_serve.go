@@ -52,7 +52,7 @@ func (s *Supervisor) openAdmin(c *Config, h *Handover) (*adminListeners, error) 
 func listenAdminTCP(address string) (net.Listener, error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("COORDINATOR_ADMIN_LISTEN=%s: %w", address, err)
+		return nil, fmt.Errorf("COORDINATOR_ADMIN_LISTEN=%s: %w%s", address, err, listenAdvice(err))
 	}
 	return ln, nil
 }

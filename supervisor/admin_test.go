@@ -315,6 +315,7 @@ func TestAdminRefusesBodies(t *testing.T) {
 		{resize, asJSON, `{"workers":0}`, 400},
 		{resize, asJSON, `{"workers":1,"limit":-1}`, 400},
 		{resize, asJSON, `{"limit":1000001}`, 400},
+		{resize, asJSON, `{"workers":1001}`, 400}, // as many as a slip of the finger, and the machine is gone
 		{resize, asJSON, `{"limit":1.5}`, 400},
 		{resize, asJSON, `{"limit":"1"}`, 400},
 		{resize, asJSON, `{"worker":1}`, 400},

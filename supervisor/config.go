@@ -41,6 +41,10 @@ type Config struct {
 	FrontLimits
 }
 
+// MaxWorkers bounds the processes of one bulkhead: with a zero too many they would
+// take the machine, and so all other bulkheads, down.
+const MaxWorkers = 1000
+
 // BulkheadConfig is one route group.
 type BulkheadConfig struct {
 	Name    string // lower case letters, digits, '-'
@@ -49,7 +53,7 @@ type BulkheadConfig struct {
 	Routes  []Route
 
 	Worker        WorkerConfig // what its workers see: a change means new workers
-	Workers       int          // processes; 0 only with Fallback.Always
+	Workers       int          // processes, up to MaxWorkers; 0 only with Fallback.Always
 	RestartBudget RestartBudget
 	Recycle       RecycleLimits
 

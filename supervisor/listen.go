@@ -1,10 +1,12 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 )
@@ -65,9 +67,22 @@ func listenOn(address string, h *Handover) (lns []net.Listener, err error) {
 	}
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: %w; is the address another program's?", address, err)
+		return nil, fmt.Errorf("COORDINATOR_LISTEN=%s: %w%s", address, err, listenAdvice(err))
 	}
 	return []net.Listener{ln}, nil
+}
+
+// listenAdvice says what to do about an address that cannot be listened on.
+func listenAdvice(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "; want one that no other program has"
+	case errors.Is(err, syscall.EACCES):
+		return "; want a port from 1024 up"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "; want an address of this machine"
+	}
+	return ""
 }
 
 func closeAll(lns []net.Listener) {

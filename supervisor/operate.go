@@ -156,6 +156,8 @@ func (b *Bulkhead) resize(workers, limit *int) (did string, p *pool.Pool, err er
 		return "", nil, fmt.Errorf("neither workers nor limit is given")
 	case workers != nil && *workers < 1:
 		return "", nil, fmt.Errorf("%d workers: at least 1 is needed", *workers)
+	case workers != nil && *workers > MaxWorkers:
+		return "", nil, fmt.Errorf("%d workers: at most %d are started", *workers, MaxWorkers)
 	case workers != nil && set.Fallback.Always:
 		return "", nil, fmt.Errorf("it answers from backup data alone and has no workers")
 	case limit != nil && *limit < 1:

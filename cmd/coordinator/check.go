@@ -38,7 +38,7 @@ func (c *checkCommand) Run(t *terminal) error {
 		}
 		return config.WriteVariables(t.stdout)
 	}
-	found, err := config.Load(t.environ, c.EnvFile)
+	found, err := config.Load(t.environ, string(c.EnvFile))
 	if c.JSON {
 		return c.report(t, found, err)
 	}

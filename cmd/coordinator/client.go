@@ -31,7 +31,7 @@ type patience time.Duration
 func (p *patience) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d <= 0 || d > time.Hour {
-		return errors.New("want a duration above 0 and up to 1h, such as 1500ms, 30s or 5m")
+		return fmt.Errorf("%q: want a duration above 0 and up to 1h, such as 1500ms, 30s or 5m", text)
 	}
 	*p = patience(d)
 	return nil
@@ -52,7 +52,7 @@ func (s *supervised) connect(t *terminal) (*client, error) {
 	socket := s.Socket
 	if socket == "" {
 		var err error
-		if socket, err = config.AdminSocket(t.environ, s.EnvFile); err != nil {
+		if socket, err = config.AdminSocket(t.environ, string(s.EnvFile)); err != nil {
 			return nil, err
 		}
 	}
@@ -68,6 +68,7 @@ func (s *supervised) connect(t *terminal) (*client, error) {
 // A refusal is problem details: the supervisor did not begin.
 type refusal struct {
 	Type, Detail string
+	Status       int
 	Known        []string
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"commerce.example/coordinator/cmd/coordinator/internal/config"
 	"commerce.example/coordinator/cmd/coordinator/internal/demo"
 	"commerce.example/coordinator/cmd/coordinator/internal/demo/story"
 )
@@ -41,7 +43,7 @@ func (c *playCommand) Help() string {
 func (c *playCommand) Validate() error {
 	switch {
 	case !(c.Pace >= 0.1 && c.Pace <= 10):
-		return errors.New("--pace: want 0.1 to 10")
+		return fmt.Errorf("--pace=%v: want 0.1 to 10", c.Pace)
 	case c.JSON && !c.Story:
 		return errors.New("--json is for --story")
 	}
@@ -55,6 +57,9 @@ func (c *playCommand) Run(t *terminal) error {
 	context.AfterFunc(ctx, restore)
 	exe, err := os.Executable()
 	if err != nil {
+		return err
+	}
+	if err := c.checkAddresses(t); err != nil {
 		return err
 	}
 	if c.Story {
@@ -80,6 +85,23 @@ func (c *playCommand) options(t *terminal, exe string) demo.StackOptions {
 		AdminListen: orEnv(t, c.AdminListen, "COORDINATOR_ADMIN_LISTEN"),
 		LogLevel:    t.env("COORDINATOR_LOG_LEVEL"),
 	}
+}
+
+// checkAddresses refuses what the demo's coordinator would, in whose configuration
+// they are.
+func (c *playCommand) checkAddresses(t *terminal) error {
+	for _, a := range []struct{ flag, name, value string }{
+		{"--listen", "COORDINATOR_LISTEN", c.Listen}, {"--admin-listen", "COORDINATOR_ADMIN_LISTEN", c.AdminListen},
+	} {
+		from := a.flag
+		if a.value == "" {
+			from, a.value = a.name, t.env(a.name)
+		}
+		if a.value != "" && !config.IsHostPort(a.value) {
+			return usageError(fmt.Sprintf("%s=%s: want HOST:PORT, such as 127.0.0.1:8080", from, a.value))
+		}
+	}
+	return nil
 }
 
 func orEnv(t *terminal, flag, name string) string {
@@ -164,6 +186,17 @@ type faultCommand struct {
 	Dir     string        `placeholder:"DIR" help:"The demo's folder, when several run."`
 }
 
+// Validate is called by kong before Run.
+func (c *faultCommand) Validate() error {
+	switch {
+	case !(c.Rate > 0 && c.Rate <= 1):
+		return fmt.Errorf("--rate=%v: want a share above 0 and up to 1, such as 0.5", c.Rate)
+	case c.Delay < 0 || c.Delay > demo.MaxDelay:
+		return fmt.Errorf("--delay=%s: want a duration up to %s", c.Delay, demo.MaxDelay)
+	}
+	return nil
+}
+
 func (c *faultCommand) Run(t *terminal) error {
 	dir := c.Dir
 	if dir == "" {
@@ -181,7 +214,9 @@ func (c *faultCommand) Run(t *terminal) error {
 	if f.Mode == demo.Slow {
 		f.Delay = c.Delay
 	}
-	if err := demo.SetFault(context.Background(), dir, demo.Kind(c.Service), f); err != nil {
+	if err := demo.SetFault(context.Background(), dir, demo.Kind(c.Service), f); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("--dir=%s: no demo runs there, or none with the %s service", dir, c.Service)
+	} else if err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(t.stdout, "the %s service: %s (%s)\n", c.Service, c.Mode, milliseconds(time.Since(began).Seconds()*1e3))

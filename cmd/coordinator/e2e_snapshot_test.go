@@ -228,7 +228,7 @@ func TestSnapshotRefreshesAndVerifies(t *testing.T) {
 		t.Error("what failed changed the folder")
 	}
 	code, output := s.cli("snapshot", "orders")
-	if code != 1 || !strings.Contains(output, "1 answers, 1 of them not as they should be; in ") {
+	if code != 1 || !strings.Contains(output, "1 answer, 1 of them not as they should be; in ") {
 		t.Errorf("%d %s", code, output)
 	}
 	if code, output := s.cli("snapshot", "ordres"); code != 2 || !strings.Contains(output, "orders") {

@@ -45,7 +45,7 @@ func (j *journaled) reader(t *terminal) (*journal.Reader, error) {
 	state := j.StateDir
 	if state == "" {
 		var err error
-		if state, err = config.StateDir(t.environ, j.EnvFile); err != nil {
+		if state, err = config.StateDir(t.environ, string(j.EnvFile)); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +111,7 @@ func (m moment) at(now time.Time) (time.Time, error) {
 	if ago, err := time.ParseDuration(string(m)); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
-	return time.Time{}, errors.New(momentWanted)
+	return time.Time{}, fmt.Errorf("%q: %s", string(m), momentWanted)
 }
 
 // span is the flags that bound what is asked about.
@@ -168,7 +168,7 @@ func oneOf[W ~string](flag, word string, known []W) error {
 	if word == "" {
 		return nil
 	}
-	return fmt.Errorf("%s=%s: no such word%s; want one of %s", flag, word, config.DidYouMean(config.Nearest(word, words)), strings.Join(words, ", "))
+	return fmt.Errorf("%s=%s: want one of %s%s", flag, word, strings.Join(words, ", "), config.DidYouMean(config.Nearest(word, words)))
 }
 
 // statuses is the lowest and the highest that are asked for; zeros: all.

@@ -282,8 +282,13 @@ func (s *sheet) unknown(x *journal.Explanation) {
 		s.paragraph("\n", "It holds no record at all, so it says nothing about any time.", alarm)
 		return
 	}
-	s.paragraph("\n", "So none of that id was accepted at these times, of the kinds that are recorded:", calm)
-	for _, c := range spans.Complete() {
+	complete := spans.Complete()
+	if len(complete) > 0 {
+		s.paragraph("\n", "So none of that id was accepted at these times, of the kinds that are recorded:", calm)
+	} else {
+		s.paragraph("\n", "It is not yet complete for any time, so that says nothing.", alarm)
+	}
+	for _, c := range complete {
 		s.fromTo(c.From, c.To, "complete", calm)
 	}
 	for _, d := range spans.Down {

@@ -29,7 +29,7 @@ func (c *findCommand) Help() string {
 // Validate is called by kong before Run.
 func (c *findCommand) Validate() error {
 	if c.Limit < 0 {
-		return fmt.Errorf("--limit=%d: want a whole number above 0", c.Limit)
+		return fmt.Errorf("--limit=%d: want a whole number, 0 for all", c.Limit)
 	}
 	return c.chosen.Validate()
 }
@@ -52,10 +52,7 @@ func (c *findCommand) Run(t *terminal) error {
 			break
 		}
 	}
-	if out.n == 0 && !c.JSON {
-		fmt.Fprintln(out, "no such request is in the journal")
-	}
-	return out.Flush()
+	return out.close()
 }
 
 // tailCommand is coordinator journal tail.
@@ -102,7 +99,7 @@ func (c *tailCommand) Run(t *terminal) error {
 			return err
 		}
 	}
-	return out.Flush()
+	return out.close()
 }
 
 // A storyWriter lists requests, as they come.
@@ -131,6 +128,14 @@ func (w *storyWriter) all(stories iter.Seq2[*journal.Story, error]) error {
 		}
 	}
 	return nil
+}
+
+// close ends the list, which may be empty.
+func (w *storyWriter) close() error {
+	if w.n == 0 && !w.asJSON {
+		fmt.Fprintln(w, "no such request is in the journal")
+	}
+	return w.Flush()
 }
 
 func (w *storyWriter) story(s *journal.Story) error {

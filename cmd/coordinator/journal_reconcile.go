@@ -100,7 +100,7 @@ func (c *reconcileCommand) list(t *terminal) (io.ReadCloser, error) {
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %s; want a list of request ids, or - for standard input", c.File, fileCause(err))
 	}
 	if info, err := f.Stat(); err != nil || info.IsDir() {
 		f.Close()

@@ -57,10 +57,10 @@ func (c *replayCommand) Validate() error {
 	if c.Failures < 1 {
 		return fmt.Errorf("--failures=%d: want a whole number above 0", c.Failures)
 	}
+	if len(c.Outcome) == 0 {
+		return errors.New("--outcome: want never_sent, sent_unknown or both")
+	}
 	for _, word := range c.Outcome {
-		if word == "" {
-			return errors.New("--outcome: want never_sent, sent_unknown or both")
-		}
 		if err := oneOf("--outcome", word, []supervisor.Outcome{supervisor.OutcomeNeverSent, supervisor.OutcomeSentUnknown}); err != nil {
 			return err
 		}

@@ -49,12 +49,23 @@ const (
 // Validate is called by kong before Run.
 func (c *loadCommand) Validate() error {
 	size := max(int64(c.BodySize), int64(len(c.Body)))
-	conns := int64(cmp.Or(c.Conns, 64)) // as the package has it
 	switch {
+	case !(c.Rate >= 0 && c.Rate <= load.MaxRate): // so written that NaN fails
+		return fmt.Errorf("--rate=%v: want 0 to %d requests per second", c.Rate, load.MaxRate)
+	case c.For <= 0 || c.For > load.MaxFor:
+		return fmt.Errorf("--for=%s: want a duration above 0 and up to 1h", c.For)
+	case c.Count < 0 || c.Count > load.MaxCount:
+		return fmt.Errorf("--count=%d: want a whole number up to %d, 0 for no limit", c.Count, load.MaxCount)
+	case c.Conns < 1 || c.Conns > load.MaxConns:
+		return fmt.Errorf("--conns=%d: want a whole number from 1 to %d", c.Conns, load.MaxConns)
+	case !(c.NewConns >= 0 && c.NewConns <= 1):
+		return fmt.Errorf("--new-conns=%v: want a share from 0 to 1, such as 0.1", c.NewConns)
+	case c.Timeout <= 0 || c.Timeout > load.MaxFor:
+		return fmt.Errorf("--timeout=%s: want a duration above 0 and up to 1h", c.Timeout)
 	case size > maxLoadBody:
 		return errors.New("--body-size: want at most 64MiB")
-	case size*conns > maxLoadCopy:
-		return fmt.Errorf("--body-size: %d bytes on %d connections are over 1GiB; want fewer of either", size, conns)
+	case size*int64(c.Conns) > maxLoadCopy:
+		return fmt.Errorf("--body-size: %d bytes on %d connections are over 1GiB; want fewer of either", size, c.Conns)
 	}
 	return nil
 }
@@ -101,7 +112,7 @@ func (c *loadCommand) options() (load.Options, error) {
 		body = bytes.Repeat([]byte{'x'}, int(c.BodySize))
 	}
 	return load.Options{
-		Target: load.Target{Method: c.Method, URL: c.URL, Header: header, Body: body},
+		Target: load.Target{Method: cmp.Or(c.Method, http.MethodGet), URL: c.URL, Header: header, Body: body},
 		Rate:   c.Rate, Poisson: c.Poisson, Seed: c.Seed, For: c.For, Count: c.Count, Conns: c.Conns,
 		Timeout: c.Timeout, NewConnShare: c.NewConns,
 	}, nil

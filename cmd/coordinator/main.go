@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net/http"
 	"os"
+	"regexp"
 
 	"github.com/alecthomas/kong"
 
@@ -41,7 +44,18 @@ type grammar struct {
 
 // envFile is the flag of every command that reads the configuration.
 type envFile struct {
-	EnvFile string `placeholder:"FILE" help:"Read variables from FILE too; the environment wins."`
+	EnvFile onePath `placeholder:"FILE" help:"Read variables from FILE too; the environment wins."`
+}
+
+// A onePath is a flag that is given once: of two files one would be lost without a
+// word.
+type onePath string
+
+func (p *onePath) Decode(ctx *kong.DecodeContext) error {
+	if *p != "" {
+		return errors.New("given twice; want one file")
+	}
+	return ctx.Scan.PopValueInto("file", (*string)(p))
 }
 
 // asJSON is the flag of every command that prints.
@@ -82,6 +96,27 @@ func meant(err error) string {
 	return "coordinator"
 }
 
+// parserWords are what the parser says of a value, and what we do.
+var parserWords = []struct {
+	says *regexp.Regexp
+	we   string
+}{
+	{regexp.MustCompile(`expected \S+ value but got "EOL" \(<EOL>\)`), "want a value"},
+	{regexp.MustCompile(`(--\S+): expected \S+ value but got ("-.*") \(short flag\); perhaps try .*`), "$1: a value that begins with - is written $1=$2"},
+	{regexp.MustCompile(`expected a valid 64 bit u?int but got (".*")`), "$1: want a whole number"},
+	{regexp.MustCompile(`expected a float but got (".*") \(string\)`), "$1: want a number"},
+	{regexp.MustCompile(`expected duration but got (".*"): time: .*`), "$1: want a duration, such as 1500ms, 30s or 5m"},
+}
+
+// plain is a usage error in our words.
+func plain(err error) string {
+	text := err.Error()
+	for _, w := range parserWords {
+		text = w.says.ReplaceAllString(text, w.we)
+	}
+	return text
+}
+
 // run is the whole program, with the exit code as its result.
 func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	left := -1 // the exit code of a flag that ends the program, such as --help
@@ -99,10 +134,18 @@ func run(args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int 
 		return left
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "coordinator: %s\nRun \"%s --help\" for what there is.\n", err, meant(err))
+		fmt.Fprintf(stderr, "coordinator: %s\nRun \"%s --help\" for what there is.\n", plain(err), meant(err))
 		return exitUsage
 	}
 	return exitOf(command.Run(&terminal{environ, stdin, stdout, stderr}), stderr)
+}
+
+// fileCause is err without the path, which the message names already.
+func fileCause(err error) string {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	return err.Error()
 }
 
 // exitOf reports err, once, and turns it into an exit code.
@@ -124,6 +167,9 @@ func exitOf(err error, stderr io.Writer) int {
 		return exitUsage
 	}
 	if _, ok := errors.AsType[*supervisor.SettingError](err); ok {
+		return exitUsage
+	}
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.Status == http.StatusBadRequest {
 		return exitUsage
 	}
 	return exitFailed

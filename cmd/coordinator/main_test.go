@@ -145,6 +145,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"check", "surplus"}, exitUsage, false},
 		{[]string{"check", "--env-file"}, exitUsage, false},
 		{[]string{"check", "--env-file", "testdata/none"}, exitUsage, false},
+		{[]string{"check", "--env-file", "testdata/coordinator.env", "--env-file", "testdata/coordinator.env"}, exitUsage, false},
 	} {
 		code, stdout, stderr := coordinator(t, nil, test.args...)
 		if code != test.code || (stdout != "") != test.stdout || (stderr != "") == test.stdout {

@@ -78,15 +78,15 @@ func (c *resumeCommand) Run(t *terminal) error  { return c.command(t, "resume", 
 
 // Validate is called by kong before Run.
 func (c *resizeCommand) Validate() error {
-	const most = 1_000_000 // as in the configuration
-	senseless := func(n *int) bool { return n != nil && (*n < 1 || *n > most) }
+	const maxLimit = 1_000_000 // as in the configuration
+	senseless := func(n *int, most int) bool { return n != nil && (*n < 1 || *n > most) }
 	switch {
 	case c.Workers == nil && c.Limit == nil:
 		return errors.New("want --workers N, --limit N or both")
-	case senseless(c.Workers):
-		return fmt.Errorf("--workers=%d: want a whole number from 1 to %d", *c.Workers, most)
-	case senseless(c.Limit):
-		return fmt.Errorf("--limit=%d: want a whole number from 1 to %d", *c.Limit, most)
+	case senseless(c.Workers, supervisor.MaxWorkers):
+		return fmt.Errorf("--workers=%d: want a whole number from 1 to %d", *c.Workers, supervisor.MaxWorkers)
+	case senseless(c.Limit, maxLimit):
+		return fmt.Errorf("--limit=%d: want a whole number from 1 to %d", *c.Limit, maxLimit)
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func unknownBulkhead(name string, known []string) error {
 	if len(known) == 0 {
 		return usageError(fmt.Sprintf("no bulkhead %q: this supervisor has none", name))
 	}
-	return usageError(fmt.Sprintf("no bulkhead %q%s; known: %s", name, config.DidYouMean(config.Nearest(name, known)), strings.Join(known, ", ")))
+	return usageError(fmt.Sprintf("no bulkhead %q; known: %s%s", name, strings.Join(known, ", "), config.DidYouMean(config.Nearest(name, known))))
 }
 
 // run has the supervisor do something and says what it did.

@@ -127,6 +127,9 @@ func (c *recordCommand) create(t *terminal, now time.Time) (out io.WriteCloser, 
 		name = c.Out
 	}
 	out, err = os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		err = fmt.Errorf("--out=%s: %s; want a file that is not there yet, in a folder that is", name, fileCause(err))
+	}
 	return out, name, err
 }
 

@@ -41,7 +41,7 @@ func (c *runCommand) Run(t *terminal) (err error) {
 		return err
 	}
 	defer func() { from.Refuse(err) }()
-	found, err := config.Load(t.environ, c.EnvFile)
+	found, err := config.Load(t.environ, string(c.EnvFile))
 	warn(t.stderr, found.Warnings)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func serve(t *terminal, conf supervisor.Config, log hclog.Logger, sink *logs.Sin
 		Config: conf, BuiltIn: builtIn, Version: version(), Log: log, LogDropped: sink.Dropped,
 		Stdout: t.stdout, Tracer: tracer,
 		Load: func() (supervisor.Config, error) {
-			found, err := config.Load(t.environ, c.EnvFile)
+			found, err := config.Load(t.environ, string(c.EnvFile))
 			return found.Supervisor, err
 		},
 		Serving:  func() { notify(log, daemon.SdNotifyReady) },

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"commerce.example/coordinator/supervisor"
@@ -162,14 +163,14 @@ func (a *advice) served() float64 { return a.Arrivals * (1 - a.Predicted.Refused
 func (c *sizeCommand) fromTrace(t *terminal) error {
 	file, err := os.Open(c.Trace)
 	if err != nil {
-		return err
+		return fmt.Errorf("--trace=%s: %s; want what coordinator record wrote", c.Trace, fileCause(err))
 	}
 	defer file.Close()
 	trace, err := sizing.ReadTrace(file)
 	cut := errors.Is(err, sizing.ErrTruncated)
 	switch {
 	case err != nil && !cut:
-		return fmt.Errorf("%s: %w", c.Trace, err)
+		return fmt.Errorf("%s: %s; want what coordinator record wrote", c.Trace, strings.TrimPrefix(fileCause(err), "sizing: "))
 	case len(trace.Visits) == 0:
 		return fmt.Errorf("%s: nothing was recorded: no request came", c.Trace)
 	case c.Bulkhead != "" && c.Bulkhead != trace.Header.Bulkhead:

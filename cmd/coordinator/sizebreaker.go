@@ -67,9 +67,9 @@ func (b *breakerAdvice) text() string {
 		text += fmt.Sprintf(", forced %s for now", b.Mode)
 	}
 	if b.Measured {
-		text += fmt.Sprintf(": with %.2g %% of calls failing as they do, ", 100*b.FailureShare)
+		text += ": with " + percentText(b.FailureShare) + " of calls failing as they do, "
 	} else {
-		text += fmt.Sprintf(": no call failed, and with the %.2g %% that this leaves possible, ", 100*b.FailureShare)
+		text += ": no call failed, and with the " + percentText(b.FailureShare) + " that this leaves possible, "
 	}
 	if b.Certain {
 		text += "every full window opens it. "
@@ -85,6 +85,14 @@ func (b *breakerAdvice) text() string {
 		return text + fmt.Sprintf("when the backend hangs, in %s.", latency(*b.HangingMS/1e3))
 	}
 	return text + "a backend that hangs does not open it."
+}
+
+// percentText is a share in two figures, or all of it.
+func percentText(share float64) string {
+	if share >= 0.995 {
+		return "100 %"
+	}
+	return fmt.Sprintf("%.2g %%", 100*share)
 }
 
 // often is a rate per hour in words.

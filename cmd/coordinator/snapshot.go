@@ -94,7 +94,7 @@ func (c *snapshotCommand) options(t *terminal) (o snapshot.Options, err error) {
 
 // configured is the configuration, and of it the bulkhead.
 func (c *snapshotCommand) configured(t *terminal) (supervisor.Config, supervisor.BulkheadConfig, error) {
-	found, err := config.Load(t.environ, c.EnvFile)
+	found, err := config.Load(t.environ, string(c.EnvFile))
 	if err != nil {
 		return supervisor.Config{}, supervisor.BulkheadConfig{}, err
 	}
@@ -170,26 +170,35 @@ func trusting(path string) (*tls.Config, error) {
 
 // fields is those of --header and --header-file.
 func (c *snapshotCommand) fields() (http.Header, error) {
-	lines := slices.Clone(c.Header)
-	if c.HeaderFile != "" {
-		text, err := os.ReadFile(c.HeaderFile)
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, strings.FieldsFunc(string(text), func(c rune) bool { return c == '\n' || c == '\r' })...)
-	}
 	header := http.Header{}
-	for _, line := range lines {
-		name, value, found := strings.Cut(line, ":")
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		if !found || strings.TrimSpace(name) == "" {
+	for _, field := range c.Header {
+		if !addField(header, field) {
 			return nil, usageError("--header: want NAME:VALUE") // the text may be a secret
 		}
-		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if c.HeaderFile == "" {
+		return header, nil
+	}
+	text, err := os.ReadFile(c.HeaderFile)
+	if err != nil {
+		return nil, usageError(fmt.Sprintf("--header-file=%s: %s; want a file with NAME:VALUE on each line", c.HeaderFile, fileCause(err)))
+	}
+	for i, line := range strings.Split(string(text), "\n") {
+		if strings.TrimSpace(line) != "" && !addField(header, line) {
+			return nil, usageError(fmt.Sprintf("--header-file=%s: line %d: want NAME:VALUE", c.HeaderFile, i+1))
+		}
 	}
 	return header, nil
+}
+
+// addField reports whether field, as NAME:VALUE, could be added.
+func addField(header http.Header, field string) bool {
+	name, value, found := strings.Cut(field, ":")
+	if name = strings.TrimSpace(name); !found || name == "" {
+		return false
+	}
+	header.Add(name, strings.TrimSpace(value))
+	return true
 }
 
 // A snapshotReport is what snapshot --json prints.
@@ -222,7 +231,7 @@ func writeSnapshot(t *terminal, dir string, dry bool, rows []snapshot.Row) error
 		all.rows = append(all.rows, line)
 	}
 	all.write(s)
-	fmt.Fprintf(s, "%d answers", len(rows))
+	s.WriteString(counted(int64(len(rows)), "answer"))
 	if bad > 0 {
 		fmt.Fprintf(s, ", %d of them not as they should be", bad)
 	}

@@ -32,7 +32,7 @@ type interval time.Duration
 func (i *interval) UnmarshalText(text []byte) error {
 	d, err := time.ParseDuration(string(text))
 	if err != nil || d < 100*time.Millisecond || d > time.Minute {
-		return errors.New("want a duration from 100ms to 1m, such as 500ms or 5s")
+		return fmt.Errorf("%q: want a duration from 100ms to 1m, such as 500ms or 5s", text)
 	}
 	*i = interval(d)
 	return nil

@@ -108,9 +108,9 @@ const fewArrivals = 1000
 func (a *advice) remark(predicted Prediction) {
 	e := a.Evidence
 	if e.Arrivals < fewArrivals {
-		a.note(LittleEvidence, "only %d arrivals in %.0f s: the figures are rough", e.Arrivals, e.Window.Seconds())
+		a.note(LittleEvidence, "arrivals in %.0f s: only %d, so the figures are rough", e.Window.Seconds(), e.Arrivals)
 	}
-	if e.Left > 0 {
+	if e.Left >= time.Second/2 { // below it rounds to none
 		a.note(BreakerTimeLeft, "%.0f s in which the breaker was not closed, or the bulkhead drained or drilled, are left out", e.Left.Seconds())
 	}
 	if !e.Poisson() {

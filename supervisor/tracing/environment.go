@@ -65,6 +65,7 @@ func Check(value func(name string) string) []Mistake {
 			c.want(scope+file, "want a file that can be read", isReadable)
 		}
 	}
+	c.want("OTEL_RESOURCE_ATTRIBUTES", "want NAME=VALUE, comma-separated, the values percent-encoded", isList)
 	c.want("OTEL_TRACES_SAMPLER", "want one of "+strings.Join(samplers, ", "), oneOf(samplers...))
 	if strings.Contains(c.get("OTEL_TRACES_SAMPLER"), "ratio") {
 		c.want("OTEL_TRACES_SAMPLER_ARG", "want a ratio from 0 to 1, such as 0.01", isRatio)

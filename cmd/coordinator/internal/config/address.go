@@ -38,15 +38,15 @@ func listener(word string) error {
 	case isUnix, isNamed, word == "systemd":
 		return nil
 	}
-	if !isHostPort(word) {
+	if !IsHostPort(word) {
 		return fmt.Errorf("%q is none; want HOST:PORT, unix:PATH, systemd or systemd:NAME", word)
 	}
 	return nil
 }
 
-// isHostPort reports whether word can be listened on: the host may be empty, for
+// IsHostPort reports whether word can be listened on: the host may be empty, for
 // all addresses, and the port 0, for any.
-func isHostPort(word string) bool {
+func IsHostPort(word string) bool {
 	_, port, err := net.SplitHostPort(word)
 	if err != nil {
 		return false
@@ -63,7 +63,7 @@ func (h *hostPort) UnmarshalText(text []byte) error {
 	if string(text) == off {
 		return nil
 	}
-	if !isHostPort(string(text)) {
+	if !IsHostPort(string(text)) {
 		return errors.New("want off or HOST:PORT, such as 127.0.0.1:9901")
 	}
 	*h = hostPort(text)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ func (s *scope) checkGlobal(g *global) {
 	if len(g.Listen) == 0 && s.fine("LISTEN") {
 		s.fail("LISTEN", "want at least one listener, such as 127.0.0.1:8080")
 	}
+	s.checkPlaces(g)
 	s.checkPair("TLS_CERT", g.TLSCert, "TLS_KEY", g.TLSKey)
 	if socket := s.vars.adminSocket(); g.AdminSocket == "" && len(socket.path) > maxSocketPath {
 		s.fail("ADMIN_SOCKET", "a path of %d bytes; want it set to one of at most %d", len(socket.path), maxSocketPath)
@@ -57,26 +59,45 @@ func (s *scope) checkGlobal(g *global) {
 	s.checkAccessLog(g)
 }
 
+// checkPlaces finds what stands where run would make a folder or a socket.
+func (s *scope) checkPlaces(g *global) {
+	if info, err := os.Stat(g.StateDir); err == nil && !info.IsDir() {
+		s.fail("STATE_DIR", "is a file; want a folder, which run makes if it is not there")
+	}
+	if s.fine("ADMIN_SOCKET") && taken(string(g.AdminSocket)) {
+		s.fail("ADMIN_SOCKET", "there is a file that is no socket; want another path")
+	}
+	for _, l := range g.Listen {
+		if path, isUnix := strings.CutPrefix(l, "unix:"); isUnix && s.fine("LISTEN") && taken(path) {
+			s.fail("LISTEN", "there is a file that is no socket at %s; want another path", path)
+		}
+	}
+}
+
+// taken reports whether no socket can be made at path, since something else is there.
+func taken(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().Type() != os.ModeSocket
+}
+
 // checkFrontLimits refuses what would shut out ordinary clients, and what would
 // let one have too much: a connection buffers a head whole, and the windows of
 // all its streams must fit that of the connection.
 func (s *scope) checkFrontLimits(g *global) {
-	for _, l := range []struct {
-		key string
-		ok  bool
-		of  string
-	}{
-		{"HEADER_TIMEOUT", between(g.HeaderTimeout, span(time.Second), span(5*time.Minute)), "a duration from 1s to 5m"},
-		{"KEEPALIVE_TIMEOUT", between(g.KeepAliveTimeout, span(time.Second), span(time.Hour)), "a duration from 1s to 1h"},
-		{"MIN_BODY_RATE", between(g.MinBodyRate, 0, 1<<20), "off or bytes per second, at most 1MiB"},
-		{"MAX_STREAMS", between(g.MaxStreams, 1, 100), "a whole number from 1 to 100"},
-		{"MAX_FIELDS", between(g.MaxFields, 10, 1000), "a whole number from 10 to 1000"},
-		{"MAX_FIELD_BYTES", between(g.MaxFieldBytes, 1<<10, 256<<10), "1KiB to 256KiB"},
-		{"MAX_TARGET_BYTES", between(g.MaxTargetBytes, 256, 64<<10), "256 bytes to 64KiB"},
-	} {
-		if !l.ok && s.fine(l.key) {
-			s.fail(l.key, "want %s", l.of)
-		}
+	s.inRange("HEADER_TIMEOUT", between(g.HeaderTimeout, span(time.Second), span(5*time.Minute)))
+	s.inRange("KEEPALIVE_TIMEOUT", between(g.KeepAliveTimeout, span(time.Second), span(time.Hour)))
+	s.inRange("MIN_BODY_RATE", between(g.MinBodyRate, 0, 1<<20))
+	s.inRange("MAX_STREAMS", between(g.MaxStreams, 1, 100))
+	s.inRange("MAX_FIELDS", between(g.MaxFields, 10, 1000))
+	s.inRange("MAX_FIELD_BYTES", between(g.MaxFieldBytes, 1<<10, 256<<10))
+	s.inRange("MAX_TARGET_BYTES", between(g.MaxTargetBytes, 256, 64<<10))
+}
+
+// inRange records a mistake in a variable whose value its type takes and its field's
+// want does not.
+func (s *scope) inRange(key string, ok bool) {
+	if !ok && s.fine(key) {
+		s.fail(key, "want %s", s.field(key).want)
 	}
 }
 
@@ -111,6 +132,7 @@ func (s *scope) checkBulkhead(c supervisor.BulkheadConfig, certain int) {
 	s.checkJournal(c.Journal)
 	s.checkKept(&c)
 	s.checkIdempotency(c)
+	s.inRange("WORKERS", c.Workers <= supervisor.MaxWorkers)
 	if s.fine("WORKERS", "LIMIT") && c.Workers > c.Limit {
 		s.warn("WORKERS", "some of them are always idle: %sLIMIT=%s", s.prefix, s.effective("LIMIT").value)
 	}

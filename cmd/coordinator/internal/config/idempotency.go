@@ -64,9 +64,7 @@ func (s *scope) checkIdempotency(c supervisor.BulkheadConfig) {
 	if s.fine("IDEMPOTENCY_BYTES", "IDEMPOTENCY_MAX_ANSWER") && keys.MaxAnswer > keys.Bytes/2 {
 		s.fail("IDEMPOTENCY_MAX_ANSWER", "is above half of %sIDEMPOTENCY_BYTES=%s; want at most that", s.prefix, s.effective("IDEMPOTENCY_BYTES").value)
 	}
-	if s.fine("IDEMPOTENCY_MAX_AGE") && !between(keys.MaxAge, time.Second, 7*24*time.Hour) {
-		s.fail("IDEMPOTENCY_MAX_AGE", "want a duration from 1s to 168h")
-	}
+	s.inRange("IDEMPOTENCY_MAX_AGE", between(keys.MaxAge, time.Second, 7*24*time.Hour))
 	if s.fine("IDEMPOTENCY_PER_CREDENTIAL") && slices.Contains(keys.Scope, idempotency.Credential{Field: "Cookie"}) {
 		s.warn("IDEMPOTENCY_PER_CREDENTIAL", "all of Cookie tells users apart: when any cookie changes between two attempts, the second is another user's and is sent; name the session's, as Cookie:NAME")
 	}

@@ -69,12 +69,8 @@ const leastSegment = 1 << 20
 // checkJournalSize refuses what a journal cannot work with: it is made smaller by
 // whole segments, so it needs two.
 func (s *scope) checkJournalSize(g *global) {
-	if s.fine("JOURNAL_SEGMENT") && !between(g.JournalSegment, leastSegment, 1<<30) {
-		s.fail("JOURNAL_SEGMENT", "want 1MiB to 1GiB")
-	}
-	if s.fine("JOURNAL_SEGMENT_AGE") && !between(g.JournalSegmentAge, span(time.Minute), span(7*24*time.Hour)) {
-		s.fail("JOURNAL_SEGMENT_AGE", "want a duration from 1m to 168h")
-	}
+	s.inRange("JOURNAL_SEGMENT", between(g.JournalSegment, leastSegment, 1<<30))
+	s.inRange("JOURNAL_SEGMENT_AGE", between(g.JournalSegmentAge, span(time.Minute), span(7*24*time.Hour)))
 	if s.fine("JOURNAL_SEGMENT", "JOURNAL_TOTAL") && g.JournalTotal < 2*g.JournalSegment {
 		s.fail("JOURNAL_TOTAL", "has no room for two of COORDINATOR_JOURNAL_SEGMENT=%s; want at least that", s.effective("JOURNAL_SEGMENT").value)
 	}
@@ -100,11 +96,10 @@ func (s *scope) readJournalKeys(g *global) *kept.Keys {
 func (s *scope) checkKept(c *supervisor.BulkheadConfig) {
 	const keyFile = "JOURNAL_KEY_FILE"
 	size := c.Journal.BodyBytes
+	s.inRange("JOURNAL_BODY", size <= kept.MaxBody)
 	switch {
 	case !s.fine("JOURNAL_BODY"):
 		return
-	case size > kept.MaxBody:
-		s.fail("JOURNAL_BODY", "want off or at most %dMiB", kept.MaxBody>>20)
 	case size > c.MaxBody && s.fine("MAX_BODY"):
 		s.warn("JOURNAL_BODY", "is above %sMAX_BODY=%s, which comes first", s.prefix, s.effective("MAX_BODY").value)
 	}

@@ -103,7 +103,12 @@ func (s *scope) explain(err error) {
 			}
 			continue
 		}
-		s.fail(s.fields[i].key, "%s", parse.Err)
+		text := parse.Err.Error()
+		if f := s.fields[i]; f.want != "" {
+			why, _, _ := strings.Cut(text, "want ") // more than is accepted
+			text = why + "want " + f.want
+		}
+		s.fail(s.fields[i].key, "%s", text)
 	}
 }
 
@@ -131,10 +136,10 @@ func (s *scope) fine(keys ...string) bool {
 	return !slices.ContainsFunc(keys, func(key string) bool { return s.bad[s.prefix+key] })
 }
 
-// isSet reports whether somebody set the variable, to nothing included.
+// isSet reports whether somebody set the variable. Only ENV_FOO can be set to nothing.
 func (s *scope) isSet(key string) bool {
-	_, ok := s.vars.set[s.prefix+key]
-	return ok
+	in, ok := s.vars.set[s.prefix+key]
+	return ok && (strings.HasPrefix(key, envPrefix) || strings.TrimSpace(in.value) != "")
 }
 
 // derive says what the default of key comes to; via names the variable of the
@@ -151,12 +156,15 @@ func (s *scope) effective(key string) setting {
 	if in, ok := s.derived[s.prefix+key]; ok {
 		return in
 	}
-	for _, f := range s.fields {
-		if f.key == key {
-			return setting{value: f.fallback}
-		}
+	return setting{value: s.field(key).fallback}
+}
+
+// field is the one of that key; its zero value: there is none.
+func (s *scope) field(key string) field {
+	if i := slices.IndexFunc(s.fields, func(f field) bool { return f.key == key }); i >= 0 {
+		return s.fields[i]
 	}
-	return setting{}
+	return field{}
 }
 
 // section is what is in effect.

@@ -35,8 +35,13 @@ func parseRoute(pattern string) (supervisor.Route, error) {
 		route.Method = words[0]
 		words = words[1:]
 	}
-	if len(words) != 1 {
+	switch {
+	case len(words) != 1:
 		return route, errors.New("is not one or two words")
+	case strings.Contains(route.Method, "/"):
+		return route, errors.New("has a space in its path")
+	case strings.Contains(words[0], "://"):
+		return route, errors.New("has a scheme")
 	}
 	slash := strings.IndexByte(words[0], '/')
 	if slash < 0 {

@@ -7,9 +7,10 @@ import (
 )
 
 // A variable is one field: `env` is its name after the prefix, `envDefault` its
-// default, `oneof` the accepted words, `doc` its line of help, `unset` what the
-// help calls a default that is worked out. A new variable needs no more than its
-// field, and a line where the value is used.
+// default, `oneof` the accepted words, `want` what is accepted where that is less
+// than its type takes, `doc` its line of help, `unset` what the help calls a
+// default that is worked out. A new variable needs no more than its field, and a
+// line where the value is used.
 
 const (
 	globalPrefix = "COORDINATOR_"
@@ -35,16 +36,16 @@ type global struct {
 	Conns          countOrOff `env:"CONNS" envDefault:"20000" doc:"client connections in all; off: no cap"`
 	ConnsPerClient countOrOff `env:"CONNS_PER_CLIENT" envDefault:"off" doc:"client connections per address; trusted proxies are exempt"`
 
-	HeaderTimeout    span      `env:"HEADER_TIMEOUT" envDefault:"10s" doc:"for the whole head of a request, and for a TLS handshake: 408"`
-	KeepAliveTimeout span      `env:"KEEPALIVE_TIMEOUT" envDefault:"120s" doc:"of a client connection without a request; BULKHEAD_X_IDLE_TIMEOUT is within one"`
-	MinBodyRate      sizeOrOff `env:"MIN_BODY_RATE" envDefault:"240" doc:"bytes a second of a body, either way, while its client is waited for; slower: 408, or the answer is cut"`
-	MaxStreams       count     `env:"MAX_STREAMS" envDefault:"100" doc:"requests at a time on one HTTP/2 connection"`
-	MaxFields        count     `env:"MAX_FIELDS" envDefault:"100" doc:"header fields of a request; more: 431"`
-	MaxFieldBytes    size      `env:"MAX_FIELD_BYTES" envDefault:"64KiB" doc:"their names and values, with four bytes around each; more: 431"`
-	MaxTargetBytes   size      `env:"MAX_TARGET_BYTES" envDefault:"16KiB" doc:"path and query of a request; more: 414"`
+	HeaderTimeout    span      `env:"HEADER_TIMEOUT" envDefault:"10s" want:"a duration from 1s to 5m" doc:"for the whole head of a request, and for a TLS handshake: 408"`
+	KeepAliveTimeout span      `env:"KEEPALIVE_TIMEOUT" envDefault:"120s" want:"a duration from 1s to 1h" doc:"of a client connection without a request; BULKHEAD_X_IDLE_TIMEOUT is within one"`
+	MinBodyRate      sizeOrOff `env:"MIN_BODY_RATE" envDefault:"240" want:"off or bytes per second, at most 1MiB" doc:"bytes a second of a body, either way, while its client is waited for; slower: 408, or the answer is cut"`
+	MaxStreams       count     `env:"MAX_STREAMS" envDefault:"100" want:"a whole number from 1 to 100" doc:"requests at a time on one HTTP/2 connection"`
+	MaxFields        count     `env:"MAX_FIELDS" envDefault:"100" want:"a whole number from 10 to 1000" doc:"header fields of a request; more: 431"`
+	MaxFieldBytes    size      `env:"MAX_FIELD_BYTES" envDefault:"64KiB" want:"1KiB to 256KiB" doc:"their names and values, with four bytes around each; more: 431"`
+	MaxTargetBytes   size      `env:"MAX_TARGET_BYTES" envDefault:"16KiB" want:"256 bytes to 64KiB" doc:"path and query of a request; more: 414"`
 
-	JournalSegment    size   `env:"JOURNAL_SEGMENT" envDefault:"16MiB" doc:"size at which the journal goes over to its next file"`
-	JournalSegmentAge span   `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" doc:"age at which it does"`
+	JournalSegment    size   `env:"JOURNAL_SEGMENT" envDefault:"16MiB" want:"1MiB to 1GiB" doc:"size at which the journal goes over to its next file"`
+	JournalSegmentAge span   `env:"JOURNAL_SEGMENT_AGE" envDefault:"1h" want:"a duration from 1m to 168h" doc:"age at which it does"`
 	JournalTotal      size   `env:"JOURNAL_TOTAL" envDefault:"1GiB" doc:"disk space of the journal: the oldest files go"`
 	JournalKeyFile    string `env:"JOURNAL_KEY_FILE" doc:"file of the keys that seal kept requests: 32 bytes, or a key a line in hex or base64; the first seals, all open; mode 0600, or 0640 for a group"`
 
@@ -64,7 +65,7 @@ type bulkhead struct {
 	StripPrefix string  `env:"STRIP_PREFIX" doc:"taken off the path first"`
 	HostHeader  string  `env:"HOST_HEADER" envDefault:"backend" oneof:"backend,preserve" doc:"the Host that the backend sees"`
 
-	Workers       count        `env:"WORKERS" envDefault:"2" doc:"processes"`
+	Workers       count        `env:"WORKERS" envDefault:"2" want:"a whole number from 1 to 1000" doc:"processes"`
 	Limit         limit        `env:"LIMIT" envDefault:"32" doc:"requests in flight, over the whole pool; auto:8-64: found between these two; advise:8-64: 64, and what auto would find is shown"`
 	Queue         *countOrZero `env:"QUEUE" unset:"half of LIMIT" doc:"requests that may wait; 0: admitted or refused at once"`
 	QueueTimeout  span         `env:"QUEUE_TIMEOUT" envDefault:"1s" doc:"how long one may wait"`
@@ -119,11 +120,11 @@ type bulkhead struct {
 	JournalSync    string        `env:"JOURNAL_SYNC" envDefault:"process" oneof:"process,always" doc:"what a record survives before its request is sent: the death of the process, or of the machine"`
 	JournalHeaders journalFields `env:"JOURNAL_HEADERS" envDefault:"none" doc:"header fields that are recorded, such as User-Agent; never those that hold secrets"`
 	JournalQuery   string        `env:"JOURNAL_QUERY" envDefault:"off" oneof:"off,on" doc:"on: queries are recorded, which may hold secrets"`
-	JournalBody    sizeOrOff     `env:"JOURNAL_BODY" envDefault:"off" doc:"requests that may do work are kept with bodies up to that size, sealed, so that journal replay can send them again"`
+	JournalBody    sizeOrOff     `env:"JOURNAL_BODY" envDefault:"off" want:"off or at most 16MiB" doc:"requests that may do work are kept with bodies up to that size, sealed, so that journal replay can send them again"`
 
 	Idempotency              string   `env:"IDEMPOTENCY" envDefault:"off" oneof:"off,optional,required" doc:"Idempotency-Key of requests that may do work: a repeat gets the first answer and is not sent; required: without one they get 400"`
 	IdempotencyBytes         size     `env:"IDEMPOTENCY_BYTES" envDefault:"64MiB" doc:"memory for first answers"`
-	IdempotencyMaxAge        span     `env:"IDEMPOTENCY_MAX_AGE" envDefault:"1h" doc:"how long a key is remembered, from the end of its request"`
+	IdempotencyMaxAge        span     `env:"IDEMPOTENCY_MAX_AGE" envDefault:"1h" want:"a duration from 1s to 168h" doc:"how long a key is remembered, from the end of its request"`
 	IdempotencyMaxAnswer     size     `env:"IDEMPOTENCY_MAX_ANSWER" envDefault:"1MiB" doc:"longest answer that is kept; of longer ones only the outcome"`
 	IdempotencyPerCredential keyScope `env:"IDEMPOTENCY_PER_CREDENTIAL" envDefault:"Authorization,Cookie,X-Api-Key,X-Auth-Token" doc:"what tells users apart, whose keys are their own: a field, or Cookie:NAME for one cookie"`
 
@@ -160,6 +161,7 @@ type field struct {
 	fallback string // envDefault
 	unset    string
 	oneof    string
+	want     string
 	doc      string
 }
 
@@ -174,7 +176,7 @@ func fieldsOf(t reflect.Type) []field {
 		f := t.Field(i)
 		fields[i] = field{
 			name: f.Name, key: f.Tag.Get("env"), fallback: f.Tag.Get("envDefault"),
-			unset: f.Tag.Get("unset"), oneof: f.Tag.Get("oneof"), doc: f.Tag.Get("doc"),
+			unset: f.Tag.Get("unset"), oneof: f.Tag.Get("oneof"), want: f.Tag.Get("want"), doc: f.Tag.Get("doc"),
 		}
 	}
 	return fields
@@ -188,8 +190,11 @@ func (f field) defaultText() string {
 }
 
 func (f field) meaning() string {
-	if f.oneof != "" {
+	switch {
+	case f.oneof != "":
 		return f.oneof + ": " + f.doc
+	case f.want != "":
+		return f.doc + " (" + f.want + ")"
 	}
 	return f.doc
 }

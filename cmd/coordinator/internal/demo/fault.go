@@ -29,10 +29,10 @@ const (
 // Modes are all modes.
 func Modes() []Mode { return []Mode{Up, Down, Hang, Slow, Errors, Garbage, ResetMidBody} }
 
-const (
-	defaultDelay = 2 * time.Second
-	maxDelay     = 10 * time.Minute
-)
+const defaultDelay = 2 * time.Second
+
+// MaxDelay is the longest Delay of a Fault.
+const MaxDelay = 10 * time.Minute
 
 // Fault is a setting of the switch. The zero value is Up.
 type Fault struct {
@@ -58,8 +58,8 @@ func (f Fault) check() (Fault, error) {
 		return f, fmt.Errorf("mode %q: want one of %v", f.Mode, Modes())
 	case !(f.Rate > 0 && f.Rate <= 1):
 		return f, fmt.Errorf("rate %v: want above 0 and at most 1", f.Rate)
-	case f.Delay < 0 || f.Delay > maxDelay:
-		return f, fmt.Errorf("delay %v: want 0 to %v", f.Delay, maxDelay)
+	case f.Delay < 0 || f.Delay > MaxDelay:
+		return f, fmt.Errorf("delay %v: want 0 to %v", f.Delay, MaxDelay)
 	}
 	return f, nil
 }
@@ -146,7 +146,7 @@ func (f *faults) begin(ctx context.Context, draw float64, usual time.Duration) (
 		}
 		switch s.Mode {
 		case Hang:
-			if _, err := f.wait(ctx, s.changed, maxDelay); err != nil {
+			if _, err := f.wait(ctx, s.changed, MaxDelay); err != nil {
 				return Fault{}, err
 			}
 		case Down:
@@ -170,7 +170,7 @@ func (f *faults) finish(ctx context.Context, draw float64, usual time.Duration) 
 		if s.Mode != Hang || draw >= s.Rate {
 			return nil
 		}
-		_, err = f.wait(ctx, s.changed, maxDelay)
+		_, err = f.wait(ctx, s.changed, MaxDelay)
 	}
 	return err
 }

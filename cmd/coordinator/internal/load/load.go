@@ -90,11 +90,12 @@ type Sample struct {
 	Err     string        // kind of failure (see Result.Errors), Dropped, Canceled or ""
 }
 
+// What Options may ask for at most; Conns and Count are numbers, Rate is per second.
 const (
-	maxFor     = time.Hour
-	maxCount   = 100_000_000
-	maxConns   = 10_000
-	maxRate    = 1_000_000
+	MaxFor     = time.Hour
+	MaxCount   = 100_000_000
+	MaxConns   = 10_000
+	MaxRate    = 1_000_000
 	errorPause = 10 * time.Millisecond // of a closed loop, so that a dead service is not dialled in a spin
 )
 
@@ -109,19 +110,19 @@ func (o *Options) check() error {
 		o.Timeout = 10 * time.Second
 	}
 	if o.Count == 0 {
-		o.Count = maxCount
+		o.Count = MaxCount
 	}
 	switch {
-	case o.For <= 0 || o.For > maxFor:
-		return fmt.Errorf("load: For is %v, want above 0 and at most %v", o.For, maxFor)
-	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > maxRate:
-		return fmt.Errorf("load: Rate is %v, want 0 to %d requests per second", o.Rate, maxRate)
-	case o.Count < 0 || o.Count > maxCount:
-		return fmt.Errorf("load: Count is %d, want 0 to %d", o.Count, maxCount)
-	case o.Conns < 0 || o.Conns > maxConns:
-		return fmt.Errorf("load: Conns is %d, want 0 to %d", o.Conns, maxConns)
-	case o.Timeout < 0 || o.Timeout > maxFor:
-		return fmt.Errorf("load: Timeout is %v, want 0 to %v", o.Timeout, maxFor)
+	case o.For <= 0 || o.For > MaxFor:
+		return fmt.Errorf("load: For is %v, want above 0 and at most %v", o.For, MaxFor)
+	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > MaxRate:
+		return fmt.Errorf("load: Rate is %v, want 0 to %d requests per second", o.Rate, MaxRate)
+	case o.Count < 0 || o.Count > MaxCount:
+		return fmt.Errorf("load: Count is %d, want 0 to %d", o.Count, MaxCount)
+	case o.Conns < 0 || o.Conns > MaxConns:
+		return fmt.Errorf("load: Conns is %d, want 0 to %d", o.Conns, MaxConns)
+	case o.Timeout < 0 || o.Timeout > MaxFor:
+		return fmt.Errorf("load: Timeout is %v, want 0 to %v", o.Timeout, MaxFor)
 	case !(o.NewConnShare >= 0 && o.NewConnShare <= 1):
 		return fmt.Errorf("load: NewConnShare is %v, want 0 to 1", o.NewConnShare)
 	}

@@ -88,10 +88,12 @@ func raw(t *testing.T, answer string, closing bool) string {
 // One request in three hundred years is one, not as many as possible.
 func TestLowestRate(t *testing.T) {
 	url := serve(t, func(http.ResponseWriter, *http.Request) {})
-	for _, poisson := range []bool{false, true} {
-		r := run(t, load.Options{Target: load.Target{URL: url}, Rate: 1e-10, Poisson: poisson, Seed: 1, For: 100 * time.Millisecond})
-		if r.Due > 1 {
-			t.Errorf("poisson %v: %d requests fell due", poisson, r.Due)
+	for _, rate := range []float64{1e-10, 1e-300} { // of the latter a gap is more than a number holds
+		for _, poisson := range []bool{false, true} {
+			r := run(t, load.Options{Target: load.Target{URL: url}, Rate: rate, Poisson: poisson, Seed: 1, For: 100 * time.Millisecond})
+			if r.Due > 1 {
+				t.Errorf("rate %v, poisson %v: %d requests fell due", rate, poisson, r.Due)
+			}
 		}
 	}
 }

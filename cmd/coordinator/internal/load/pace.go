@@ -1,6 +1,7 @@
 package load
 
 import (
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -14,7 +15,7 @@ type schedule struct {
 }
 
 func newSchedule(o *Options) *schedule {
-	s := &schedule{gap: 1e9 / o.Rate}
+	s := &schedule{gap: min(1e9/o.Rate, math.MaxFloat64)} // no infinity: the first is due at 0 of them
 	if o.Poisson {
 		s.rand = rand.New(rand.NewPCG(o.Seed, 0))
 	}

@@ -85,11 +85,14 @@ func render(t Target) (*request, string, error) {
 // address is where to connect for u, which must be on this machine.
 func address(u *url.URL) (string, error) {
 	if u.Scheme != "http" {
-		return "", fmt.Errorf("load: target %q: only http is spoken", u.Redacted())
+		return "", fmt.Errorf("load: target %q: only http is spoken; want a URL such as http://127.0.0.1:8080/", u.Redacted())
 	}
 	host, port := u.Hostname(), u.Port()
 	if port == "" {
 		port = "80"
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("load: target %q: want a port from 1 to 65535", u.Redacted())
 	}
 	if host == "localhost" {
 		host = "127.0.0.1"
