@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/demo"
@@ -49,10 +47,8 @@ func (c *playCommand) Validate() error {
 }
 
 func (c *playCommand) Run(t *terminal) error {
-	// From here on a signal ends the demo in good order; a second one at once.
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
-	context.AfterFunc(ctx, restore)
 	exe, err := os.Executable()
 	if err != nil {
 		return err
