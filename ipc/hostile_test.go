@@ -7,14 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"commerce.example/coordinator/ipc"
-	"commerce.example/coordinator/ipc/board"
 	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/ipc/wire"
 )
@@ -49,16 +47,7 @@ func (p peer) request() error {
 // rawWorker is a worker whose data plane is serve, called for each connection.
 func rawWorker(t testing.TB, cells uint32, serve func(peer)) *ipc.Worker {
 	t.Helper()
-	socket := filepath.Join(t.TempDir(), "s")
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, f, err := board.Create(cells + 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
+	socket, ln, b := planeEnds(t, cells)
 	w := ipc.Attach(socket, b)
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -22,14 +22,8 @@ import (
 	"commerce.example/coordinator/ipc/wire"
 )
 
-// plane serves h in this process, where the race detector sees both ends.
-func plane(t testing.TB, cells uint32, h http.HandlerFunc) (w *ipc.Worker, socket string) {
-	t.Helper()
-	w, socket, _ = planeAndBoard(t, cells, h)
-	return w, socket
-}
-
-func planeAndBoard(t testing.TB, cells uint32, h http.HandlerFunc) (w *ipc.Worker, socket string, b *board.Board) {
+// planeEnds is what the two ends of a data plane share.
+func planeEnds(t testing.TB, cells uint32) (socket string, ln *net.UnixListener, b *board.Board) {
 	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
@@ -41,8 +35,21 @@ func planeAndBoard(t testing.TB, cells uint32, h http.HandlerFunc) (w *ipc.Worke
 		t.Fatal(err)
 	}
 	f.Close()
+	return socket, ln, b
+}
+
+// plane serves h in this process, where the race detector sees both ends.
+func plane(t testing.TB, cells uint32, h http.HandlerFunc) (w *ipc.Worker, socket string) {
+	t.Helper()
+	w, socket, _ = planeAndBoard(t, cells, h)
+	return w, socket
+}
+
+func planeAndBoard(t testing.TB, cells uint32, h http.HandlerFunc) (*ipc.Worker, string, *board.Board) {
+	t.Helper()
+	socket, ln, b := planeEnds(t, cells)
 	stop := ipc.StartPlane(ipc.Server{Handler: h, ReportsStage: true}, ln, b)
-	w = ipc.Attach(socket, b)
+	w := ipc.Attach(socket, b)
 	t.Cleanup(func() {
 		w.Fail(exchange.WorkerDied)
 		stop()

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"net/http"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // CORS lets pages of listed origins read the answers that the coordinator itself
@@ -61,7 +63,7 @@ func (c *CORS) Allow(answer, request http.Header) bool {
 // preflight. The route of that method is the one whose CORS answers it.
 func PreflightMethod(r *http.Request) string {
 	method := r.Header["Access-Control-Request-Method"]
-	if r.Method != http.MethodOptions || len(method) != 1 || len(r.Header["Origin"]) != 1 || !isToken(method[0]) {
+	if r.Method != http.MethodOptions || len(method) != 1 || len(r.Header["Origin"]) != 1 || !httpguts.ValidHeaderFieldName(method[0]) {
 		return ""
 	}
 	return method[0]
@@ -96,21 +98,9 @@ func (c *CORS) Preflight(w http.ResponseWriter, r *http.Request) bool {
 
 func isTokenList(list string) bool {
 	for name := range strings.SplitSeq(list, ",") {
-		if name = trimSpace(name); name != "" && !isToken(name) {
+		if name = trimSpace(name); name != "" && !httpguts.ValidHeaderFieldName(name) {
 			return false
 		}
 	}
 	return true
-}
-
-// isToken reports whether s is a token: RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		alphanumeric := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !alphanumeric && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }

@@ -10,6 +10,7 @@ import (
 
 	"commerce.example/coordinator/ipc"
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/metronome"
 )
 
 // DrillMode is a fault that a drill causes in one bulkhead of the system that
@@ -182,8 +183,8 @@ type drill struct {
 	plan     DrillPlan
 	fault    *drillFault
 
-	all  []*Bulkhead // as they were when it began
-	late *lateness
+	all       []*Bulkhead // as they were when it began
+	metronome *metronome.Metronome
 
 	begun, ended time.Time // of the fault
 	opened       bool
@@ -208,7 +209,7 @@ func (d *drill) run(ctx context.Context) (*DrillResult, error) {
 		minute, _ := b.stats.latency.Snapshot(d.begun)
 		b.stats.drill.Load().compare(minute, d.begun)
 	}
-	d.late.cut()
+	d.metronome.Cut(faultPhase)
 	if err := d.fault.begin(ctx); err != nil {
 		d.fault.end()
 		return nil, err
@@ -219,7 +220,7 @@ func (d *drill) run(ctx context.Context) (*DrillResult, error) {
 	for _, b := range d.all {
 		b.stats.drill.Load().cut(d.ended)
 	}
-	d.late.cut()
+	d.metronome.Cut("")
 	log.Warn("drill ended: its fault is over", "took_ms", d.ended.Sub(d.begun).Milliseconds())
 	if ctx.Err() == nil {
 		d.recover(ctx)
@@ -240,9 +241,9 @@ func (d *drill) watch() (stop func()) {
 		b.stats.drill.Store(newRecorder(now))
 	}
 	d.bulkhead.drilling.Store(&d.plan.Mode)
-	d.late = startLateness()
+	d.metronome = metronome.Start()
 	return func() {
-		d.late.stop()
+		d.metronome.Stop()
 		d.bulkhead.drilling.Store(nil)
 		for _, b := range d.all {
 			b.stats.drill.Store(nil)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/supervisor/breaker"
+	"commerce.example/coordinator/supervisor/metronome"
 )
 
 // Verdict is what a drill proved.
@@ -60,6 +61,9 @@ const (
 	afterDrill
 )
 
+// faultPhase is the metronome's that counts.
+const faultPhase = "fault"
+
 const (
 	// drillFewest requests are needed to judge anybody by.
 	drillFewest = 20
@@ -73,7 +77,7 @@ func (d *drill) result() *DrillResult {
 	now := time.Now()
 	r := &DrillResult{
 		Mode: d.plan.Mode, ForMS: inMS(d.ended.Sub(d.begun)), Hit: d.fault.hit,
-		LateMS: inMS(d.late.worst(duringDrill)), Siblings: []DrillFigures{}, Findings: []string{}, Notes: []string{},
+		LateMS: inMS(d.metronome.Late(faultPhase, metronome.Excuse)), Siblings: []DrillFigures{}, Findings: []string{}, Notes: []string{},
 	}
 	for _, b := range d.all {
 		notes := b.stats.drill.Load()

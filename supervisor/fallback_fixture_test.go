@@ -10,6 +10,7 @@ import (
 
 	"github.com/dunglas/httpsfv"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/backup"
@@ -36,7 +37,7 @@ func legacyOf(t testing.TB, name string, change ...func(*supervisor.BulkheadConf
 		c.Worker.Env["LEGACY"] = file
 		c.Breaker.MinCalls = 1000 // closed, unless the test is about it
 		c.Fallback.Kinds = []fallback.Kind{fallback.Stale}
-		c.Fallback.Stale = stale.Settings{Bytes: 16 << 20, MaxAge: time.Minute, PerCredential: []stale.Credential{{Field: "Authorization"}}}
+		c.Fallback.Stale = stale.Settings{Bytes: 16 << 20, MaxAge: time.Minute, PerCredential: []credential.Name{{Field: "Authorization"}}}
 	})
 	for _, f := range change {
 		f(&c)

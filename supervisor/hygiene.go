@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 var (
@@ -51,7 +53,7 @@ func CheckRequest(r *http.Request, limits HeadLimits) *Refusal {
 	switch {
 	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
 		return refuseMethod
-	case !isToken(r.Method): // net/http lets any bytes be one in HTTP/2
+	case !httpguts.ValidHeaderFieldName(r.Method): // net/http lets any bytes be one in HTTP/2
 		return refuseMethodToken
 	case len(r.RequestURI) > limits.TargetBytes:
 		return limits.refuseTarget()

@@ -27,11 +27,6 @@ const (
 	IdempotencyRequired IdempotencyMode = "required" // without one: 400
 )
 
-// IdempotencyModes is every mode; a new slice each time.
-func IdempotencyModes() []IdempotencyMode {
-	return []IdempotencyMode{IdempotencyOff, IdempotencyOptional, IdempotencyRequired}
-}
-
 func (m IdempotencyMode) on() bool { return m == IdempotencyOptional || m == IdempotencyRequired }
 
 // IdempotencyConfig is how a bulkhead keeps a repeat from doing work twice. Its keys

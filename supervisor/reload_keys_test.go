@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/journal/kept"
@@ -52,7 +53,7 @@ func TestRefusedReloadKeepsTheJournalsKeys(t *testing.T) {
 func TestReloadThatKeepsIdempotencySettingsKeepsAllOfThem(t *testing.T) {
 	scoped := func(mode supervisor.IdempotencyMode, field string) []supervisor.BulkheadConfig {
 		return []supervisor.BulkheadConfig{bulkhead("a", func(c *supervisor.BulkheadConfig) {
-			c.Idempotency = supervisor.IdempotencyConfig{Mode: mode, Settings: idempotency.Settings{Scope: []idempotency.Credential{{Field: field}}}}
+			c.Idempotency = supervisor.IdempotencyConfig{Mode: mode, Settings: idempotency.Settings{Scope: []credential.Name{{Field: field}}}}
 			c.Owner = field
 		})}
 	}

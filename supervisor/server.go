@@ -2,13 +2,44 @@ package supervisor
 
 import (
 	"crypto/tls"
+	"errors"
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 )
+
+func (s *Supervisor) listen(c *Config, from *Handover) error {
+	lns, err := listen(c.Listen, from)
+	if err != nil {
+		return err
+	}
+	s.limits.by = make(map[netip.Addr]int64)
+	s.limits.trusted = &s.front.trusted
+	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
+	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
+	s.guards = guards{
+		stats: s.front.stats, ids: s.front.ids, access: &s.access, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
+	}
+	for _, ln := range lns {
+		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
+	}
+	s.server, err = s.newServer(c)
+	if err != nil {
+		s.closeListeners()
+	}
+	return err
+}
+
+func (s *Supervisor) closeListeners() {
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+}
 
 // newServer is the front's HTTP server: HTTP/1.1, and HTTP/2 over TLS and with
 // prior knowledge.
@@ -46,6 +77,38 @@ func (s *Supervisor) newServer(c *Config) (*http.Server, error) {
 	}
 	srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
 	return srv, nil
+}
+
+// serve serves all listeners, and returns where the first failure arrives.
+func (s *Supervisor) serve() <-chan error {
+	var g errgroup.Group
+	guarded := make([]net.Listener, len(s.listeners)) // all before one is served: net/http changes its TLSConfig
+	for i, ln := range s.listeners {
+		if ln.tls {
+			guarded[i] = newSecuredListener(ln, &s.guards, s.server.TLSConfig, &s.conns)
+		} else {
+			guarded[i] = &guardedListener{ln, &s.guards}
+		}
+	}
+	for _, ln := range guarded {
+		g.Go(func() error {
+			err := s.server.Serve(ln)
+			if secured, ok := ln.(*securedListener); ok {
+				secured.wait()
+			}
+			if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			return err
+		})
+	}
+	failed := make(chan error, 1)
+	go func() {
+		if err := g.Wait(); err != nil {
+			failed <- err
+		}
+	}()
+	return failed
 }
 
 // connState counts the connections that a drain waits for. Those with TLS are

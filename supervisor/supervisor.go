@@ -1,23 +1,16 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"golang.org/x/sync/errgroup"
 
-	"commerce.example/coordinator/ipc/exchange"
 	"commerce.example/coordinator/supervisor/pool"
 	"commerce.example/coordinator/supervisor/tracing"
 )
@@ -296,187 +289,5 @@ func (s *Supervisor) awaitWorkers(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-	}
-}
-
-func (s *Supervisor) listen(c *Config, from *Handover) error {
-	lns, err := listen(c.Listen, from)
-	if err != nil {
-		return err
-	}
-	s.limits.by = make(map[netip.Addr]int64)
-	s.limits.trusted = &s.front.trusted
-	refused := s.front.stats.metrics.refused[reasonIndex[ReasonTooManyConnections]]
-	s.limits.refused, s.limits.spare.short = refused.Inc, s.sayShort
-	s.guards = guards{
-		stats: s.front.stats, ids: s.front.ids, access: &s.access, log: s.log, stopping: &s.front.stopping, headerTimeout: c.HeaderTimeout,
-	}
-	for _, ln := range lns {
-		s.listeners = append(s.listeners, &limitedListener{frontListener: ln, limits: &s.limits, tls: c.TLSCert != ""})
-	}
-	s.server, err = s.newServer(c)
-	if err != nil {
-		s.closeListeners()
-	}
-	return err
-}
-
-func (s *Supervisor) closeListeners() {
-	for _, ln := range s.listeners {
-		ln.Close()
-	}
-}
-
-// serve serves all listeners, and returns where the first failure arrives.
-func (s *Supervisor) serve() <-chan error {
-	var g errgroup.Group
-	guarded := make([]net.Listener, len(s.listeners)) // all before one is served: net/http changes its TLSConfig
-	for i, ln := range s.listeners {
-		if ln.tls {
-			guarded[i] = newSecuredListener(ln, &s.guards, s.server.TLSConfig, &s.conns)
-		} else {
-			guarded[i] = &guardedListener{ln, &s.guards}
-		}
-	}
-	for _, ln := range guarded {
-		g.Go(func() error {
-			err := s.server.Serve(ln)
-			if secured, ok := ln.(*securedListener); ok {
-				secured.wait()
-			}
-			if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return err
-		})
-	}
-	failed := make(chan error, 1)
-	go func() {
-		if err := g.Wait(); err != nil {
-			failed <- err
-		}
-	}()
-	return failed
-}
-
-// startWatch runs the ticks of all bulkheads until the function it returns is
-// called.
-func (s *Supervisor) startWatch() (stop func()) {
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(watchEvery)
-		defer tick.Stop()
-		for n := 0; ; n++ {
-			select {
-			case <-done:
-				return
-			case now := <-tick.C:
-				s.ticked.Add(1)
-				rate := s.config.Load().MinBodyRate
-				s.access.logDropped(now)
-				for i, b := range s.bulkheads() {
-					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
-					if n%5 == 0 {
-						b.logFailures(s.log, now, failureEvery)
-						b.logBreaker(s.log, now)
-						b.logLimit(s.log, now)
-						b.logPoison(s.log)
-						b.logFallback(s.log, now)
-						b.observeSetting(now)
-					}
-					if (n+i*cpuStagger)%cpuEvery == 0 {
-						b.observeCPU(now)
-					}
-				}
-				for _, b := range s.removed.all() {
-					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
-				}
-			}
-		}
-	})
-	return func() { close(done); wg.Wait() }
-}
-
-// silentFor is how long a connection without a request stays open in a drain.
-const silentFor = 5 * time.Second
-
-// stop drains, in the reverse order of the start, each step with a deadline.
-func (s *Supervisor) stop(hard context.Context) {
-	defer s.drill.bar("the supervisor stops")()
-	s.setState(stateDraining) // whatever is under way: nobody is to send more
-	s.operate.Lock()
-	defer s.operate.Unlock()
-	config := s.config.Load()
-	handed := s.handed.Load()
-	if s.options.Stopping != nil && !handed {
-		s.options.Stopping()
-	}
-	s.log.Info("draining", "delay", config.DrainDelay.String(), "timeout", config.DrainTimeout.String())
-	if !handed {
-		sleep(hard, config.DrainDelay)
-	}
-
-	drain, cancel := context.WithTimeout(hard, cmp.Or(config.DrainTimeout, time.Millisecond))
-	defer cancel()
-	s.front.stopping.Store(true)
-	for _, ln := range s.listeners {
-		if handed {
-			ln.Close() // the successor accepts what has come
-		} else {
-			ln.shutGracefully()
-		}
-	}
-	s.awaitConns(drain)
-	if err := s.server.Shutdown(drain); err != nil {
-		s.log.Warn("drain overran: requests in flight are cut", "timeout", config.DrainTimeout.String())
-		for _, b := range slices.Concat(s.bulkheads(), s.removed.all()) {
-			b.watch.cancelAll(exchange.Deadline)
-		}
-		last, cancel := context.WithTimeout(context.Background(), time.Second)
-		_ = s.server.Shutdown(last) // so that they can be told
-		cancel()
-		s.server.Close()
-	}
-	var pools sync.WaitGroup
-	for _, b := range s.bulkheads() {
-		pools.Go(func() { _ = b.pool.Load().Stop(drain) })
-	}
-	pools.Wait()
-	s.retiring.Wait()
-	s.awaitHijacked()
-	for _, b := range s.bulkheads() {
-		b.logFailures(s.log, time.Now(), 0)
-	}
-	s.log.Info("stopped")
-}
-
-// awaitConns gives each connection the time to have its next answer say that it
-// ends: a client that is not told sends its next request into a closing one.
-func (s *Supervisor) awaitConns(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, silentFor)
-	defer cancel()
-	for s.conns.Load() > 0 && sleep(ctx, 10*time.Millisecond) {
-	}
-}
-
-// awaitHijacked gives the upgraded calls, whose workers have ended, the time to wait
-// for their clients and to be recorded.
-func (s *Supervisor) awaitHijacked() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*lingerFor)
-	defer cancel()
-	for s.hijacked.Load() > 0 && sleep(ctx, time.Millisecond) {
-	}
-}
-
-// sleep reports whether ctx lasted that long.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -11,6 +11,45 @@ import (
 // watchEvery is how late a deadline may be kept, and a client's leaving noticed.
 const watchEvery = 20 * time.Millisecond
 
+// startWatch runs the ticks of all bulkheads until the function it returns is
+// called.
+func (s *Supervisor) startWatch() (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			case now := <-tick.C:
+				s.ticked.Add(1)
+				rate := s.config.Load().MinBodyRate
+				s.access.logDropped(now)
+				for i, b := range s.bulkheads() {
+					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
+					if n%5 == 0 {
+						b.logFailures(s.log, now, failureEvery)
+						b.logBreaker(s.log, now)
+						b.logLimit(s.log, now)
+						b.logPoison(s.log)
+						b.logFallback(s.log, now)
+						b.observeSetting(now)
+					}
+					if (n+i*cpuStagger)%cpuEvery == 0 {
+						b.observeCPU(now)
+					}
+				}
+				for _, b := range s.removed.all() {
+					b.logSlow(s.log, s.evidence, b.watch.tick(now, rate), now)
+				}
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
 // watchlist is the calls of one bulkhead that wait for somebody. A tick looks at
 // them all; a timer and a context for each would cost more than the exchange.
 type watchlist struct {

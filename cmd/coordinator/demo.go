@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,10 +50,8 @@ func (c *playCommand) Validate() error {
 }
 
 func (c *playCommand) Run(t *terminal) error {
-	// From here on a signal ends the demo in good order; a second one at once.
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
-	context.AfterFunc(ctx, restore)
 	exe, err := os.Executable()
 	if err != nil {
 		return err

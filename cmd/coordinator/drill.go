@@ -2,16 +2,13 @@ package main
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -70,9 +67,8 @@ func (c *drillCommand) Run(t *terminal) error {
 	if err := c.confirm(t, asked); err != nil {
 		return err
 	}
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
-	context.AfterFunc(ctx, restore) // a second one ends this program at once
 	var report supervisor.Report
 	err = asked.ask(ctx, http.MethodPost, "/v1/bulkheads/"+url.PathEscape(c.Bulkhead)+"/drill", struct {
 		Mode     string   `json:"mode"`

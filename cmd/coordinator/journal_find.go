@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"commerce.example/coordinator/supervisor/journal"
 )
@@ -86,7 +83,7 @@ func (c *tailCommand) Run(t *terminal) error {
 	}
 	out := newStoryWriter(t, c.JSON)
 	if c.Follow {
-		ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		ctx, restore := interruptible()
 		defer restore()
 		return out.all(r.Follow(ctx, f, c.Lines))
 	}

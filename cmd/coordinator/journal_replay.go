@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"commerce.example/coordinator/supervisor"
@@ -77,7 +74,7 @@ func (c *replayCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
 	r := &replayRun{command: c, client: client, out: bufio.NewWriter(t.stdout), stderr: t.stderr, colour: t.colour()}
 	if err = r.all(ctx, found); err == nil {

@@ -3,14 +3,10 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
@@ -75,9 +71,8 @@ func (c *loadCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
-	context.AfterFunc(ctx, restore) // a second one ends this program at once
 	result, err := load.Run(ctx, options)
 	if err != nil {
 		return usageError(strings.TrimPrefix(err.Error(), "load: "))

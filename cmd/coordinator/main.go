@@ -3,13 +3,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
+	"os/signal"
 	"regexp"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -86,6 +89,14 @@ func main() {
 		os.Exit(exit)
 	}
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// interruptible is what a signal ends in good order; a second one ends the program at
+// once.
+func interruptible() (ctx context.Context, restore func()) {
+	ctx, restore = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, restore)
+	return ctx, restore
 }
 
 // meant is the command that a usage error is about, as far as it was given.

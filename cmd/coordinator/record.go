@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"commerce.example/coordinator/supervisor"
@@ -61,9 +59,8 @@ func (c *recordCommand) Run(t *terminal) error {
 	if err != nil {
 		return err
 	}
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
-	context.AfterFunc(ctx, restore) // a second one ends this program at once
 	begun := time.Now()
 	body, err := c.begin(ctx, asked)
 	if err != nil {

@@ -11,10 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
@@ -42,7 +40,7 @@ func (c *snapshotCommand) Help() string {
 }
 
 func (c *snapshotCommand) Run(t *terminal) error {
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, restore := interruptible()
 	defer restore()
 	options, err := c.options(t)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
 	"golang.org/x/net/http2/hpack"
 )
 
@@ -43,7 +44,7 @@ func (a *ask) prepare(req *http.Request) error {
 	}
 	a.path = targetOf(req.URL)
 	switch {
-	case !isToken(a.method):
+	case !httpguts.ValidHeaderFieldName(a.method):
 		return errors.New("the method is not a token")
 	case !isTarget(a.path):
 		return errors.New("the target has blanks or control bytes")
@@ -160,11 +161,11 @@ func connectionField(name string) bool {
 
 // checkField refuses what could not be written.
 func checkField(name string, values []string) error {
-	if !isToken(name) {
+	if !httpguts.ValidHeaderFieldName(name) {
 		return fmt.Errorf("field name %q is not a token", name)
 	}
 	for _, v := range values {
-		if !isFieldValue(v) {
+		if !httpguts.ValidHeaderFieldValue(v) {
 			return fmt.Errorf("field %s has control bytes", name)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxSizeLine bounds the line before a chunk: 15 digits and its extensions.
@@ -204,7 +206,7 @@ func chunkSize(line []byte) (int64, error) {
 	}
 	digits, extension, _ := bytes.Cut(line, []byte(";"))
 	digits = bytes.TrimRight(digits, " \t") // before an extension: RFC 9112 section 7.1.1
-	if len(digits) == 0 || len(digits) > 15 || !isFieldValue(string(extension)) {
+	if len(digits) == 0 || len(digits) > 15 || !httpguts.ValidHeaderFieldValue(string(extension)) {
 		return 0, malformed("a chunk size that is not a number")
 	}
 	var n int64

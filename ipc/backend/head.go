@@ -6,6 +6,8 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // maxFields bounds the lines of a head or trailer section: the byte cap alone
@@ -87,7 +89,7 @@ func (h *head) readStatus(b []byte) error {
 	if code < 100 {
 		return malformed("a status below 100")
 	}
-	if !isFieldValue(string(rest)) {
+	if !httpguts.ValidHeaderFieldValue(string(rest)) {
 		return malformed("control bytes in the status line")
 	}
 	h.code, h.minor, h.line = code, int(minor-'0'), end+1
@@ -137,11 +139,11 @@ func parseFields(s string) (http.Header, error) {
 		}
 		s = rest
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isToken(name) {
+		if !ok || !httpguts.ValidHeaderFieldName(name) {
 			return nil, malformed("a field without a proper name")
 		}
 		value = trimBlanks(value)
-		if !isFieldValue(value) {
+		if !httpguts.ValidHeaderFieldValue(value) {
 			return nil, malformed("control bytes in a field")
 		}
 		name = textproto.CanonicalMIMEHeaderKey(name)
@@ -223,7 +225,7 @@ func announced(fields http.Header) (http.Header, error) {
 			if name == "" {
 				continue
 			}
-			if !isToken(name) || framingField(name) {
+			if !httpguts.ValidHeaderFieldName(name) || framingField(name) {
 				return nil, malformed("a Trailer that cannot be one")
 			}
 			if trailer == nil {

@@ -43,21 +43,10 @@ func TestALPNChoosesHTTP1(t *testing.T) {
 
 // A server that knows no ALPN at all takes no HTTP/2 either.
 func TestNoALPN(t *testing.T) {
-	srv := httptest.NewUnstartedServer(nil)
-	srv.StartTLS()
-	defer srv.Close()
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: srv.TLS.Certificates})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := serveOn(t, l, always(ok))
-	roots := x509.NewCertPool()
-	roots.AddCert(srv.Certificate())
+	req, trust := secured(t, always(ok))
 	tr := newHTTP2(t)
-	tr.TLS = &tls.Config{RootCAs: roots}
-	req := newRequest(t, b, "GET", "/", nil)
-	req.URL.Scheme = "https"
-	_, _, err = run(tr, req)
+	tr.TLS = trust
+	_, _, err := run(tr, req)
 	wantFault(t, err, exchange.BackendProtocol, exchange.Taken)
 }
 

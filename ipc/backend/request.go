@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // inlineBody is the largest body that travels in the same write as the head.
@@ -121,7 +123,7 @@ func appendHead(b []byte, req *http.Request, m *message) ([]byte, error) {
 	if method == "" {
 		method = http.MethodGet
 	}
-	if !isToken(method) {
+	if !httpguts.ValidHeaderFieldName(method) {
 		return b, errors.New("the method is not a token")
 	}
 	target := targetOf(req.URL)
@@ -156,7 +158,7 @@ func appendFraming(b []byte, req *http.Request, method string, m *message) ([]by
 	case m.body != nil && m.length < 0:
 		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 		for name := range req.Trailer {
-			if !isToken(name) || framingField(name) {
+			if !httpguts.ValidHeaderFieldName(name) || framingField(name) {
 				return b, fmt.Errorf("trailer %q cannot be sent", name)
 			}
 			b = append(append(append(b, "Trailer: "...), name...), "\r\n"...)
@@ -184,13 +186,10 @@ func appendFraming(b []byte, req *http.Request, method string, m *message) ([]by
 
 // appendField appends one line for each value.
 func appendField(b []byte, name string, values []string) ([]byte, error) {
-	if !isToken(name) {
-		return b, fmt.Errorf("field name %q is not a token", name)
+	if err := checkField(name, values); err != nil {
+		return b, err
 	}
 	for _, v := range values {
-		if !isFieldValue(v) {
-			return b, fmt.Errorf("field %s has control bytes", name)
-		}
 		b = append(append(b, name...), ": "...)
 		b = append(append(b, v...), "\r\n"...)
 	}

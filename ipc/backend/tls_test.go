@@ -75,26 +75,33 @@ func TestTLSConnectionsAreReused(t *testing.T) {
 	}
 }
 
-// TLS tells an end from a cut: an answer until close needs the word of farewell.
-func TestTLSTruncation(t *testing.T) {
+// secured is a request to a backend behind a TLS that knows no ALPN, and whom to
+// trust for it.
+func secured(t testing.TB, script func(p *peer)) (*http.Request, *tls.Config) {
+	t.Helper()
 	srv := httptest.NewUnstartedServer(nil)
 	srv.StartTLS()
-	defer srv.Close()
+	t.Cleanup(srv.Close)
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: srv.TLS.Certificates})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := serveOn(t, l, func(p *peer) {
+	req := newRequest(t, serveOn(t, l, script), "GET", "/", nil)
+	req.URL.Scheme = "https"
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	return req, &tls.Config{RootCAs: roots}
+}
+
+// TLS tells an end from a cut: an answer until close needs the word of farewell.
+func TestTLSTruncation(t *testing.T) {
+	req, trust := secured(t, func(p *peer) {
 		p.head()
 		p.say("HTTP/1.1 200 OK\r\n\r\nhalf")
 		p.Conn.(*tls.Conn).NetConn().Close()
 	})
-	roots := x509.NewCertPool()
-	roots.AddCert(srv.Certificate())
-	tr := &backend.Transport{TLS: &tls.Config{RootCAs: roots}}
+	tr := &backend.Transport{TLS: trust}
 	defer tr.Close()
-	req := newRequest(t, b, "GET", "/", nil)
-	req.URL.Scheme = "https"
-	_, _, err = run(tr, req)
+	_, _, err := run(tr, req)
 	wantFault(t, err, exchange.BackendReset, exchange.Answered)
 }

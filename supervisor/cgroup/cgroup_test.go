@@ -281,21 +281,28 @@ func TestGroupOfVersion1(t *testing.T) {
 	}
 }
 
-func TestKernelsThatLackWhatIsOptional(t *testing.T) {
-	m := newMachine(t)
-	mkdir := func(path string) error {
+// without is the tree of a kernel whose groups lack files.
+func (m *machine) without(files ...string) *cgroup.Tree {
+	m.Helper()
+	tree, err := cgroup.FindIn(m.path("proc"), me, func(path string) error {
 		err := m.mkdir(path)
-		os.Remove(filepath.Join(path, "memory.swap.max"))
-		os.Remove(filepath.Join(path, "memory.oom.group"))
+		for _, file := range files {
+			os.Remove(filepath.Join(path, file))
+		}
 		return err
-	}
-	tree, err := cgroup.FindIn(m.path("proc"), me, mkdir, m.rmdir, "us")
+	}, m.rmdir, "us")
 	if err != nil {
-		t.Fatal(err)
+		m.Fatal(err)
 	}
 	if err := tree.Take("g1", false); err != nil {
-		t.Fatal(err)
+		m.Fatal(err)
 	}
+	return tree
+}
+
+func TestKernelsThatLackWhatIsOptional(t *testing.T) {
+	m := newMachine(t)
+	tree := m.without("memory.swap.max", "memory.oom.group")
 	if _, err := tree.New(1 << 30); err != nil {
 		t.Error(err)
 	}
@@ -303,18 +310,7 @@ func TestKernelsThatLackWhatIsOptional(t *testing.T) {
 
 func TestGroupThatCannotBeLimitedIsNotLeftBehind(t *testing.T) {
 	m := newMachine(t)
-	mkdir := func(path string) error {
-		err := m.mkdir(path)
-		os.Remove(filepath.Join(path, "memory.max"))
-		return err
-	}
-	tree, err := cgroup.FindIn(m.path("proc"), me, mkdir, m.rmdir, "us")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tree.Take("g1", false); err != nil {
-		t.Fatal(err)
-	}
+	tree := m.without("memory.max")
 	if _, err := tree.New(1 << 30); !errors.Is(err, fs.ErrNotExist) || m.exists("two/svc/us-g1-w1") {
 		t.Errorf("got %v", err)
 	}

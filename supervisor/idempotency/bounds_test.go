@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor/idempotency"
 )
 
@@ -345,7 +346,7 @@ func TestApply(t *testing.T) {
 // Keys of an earlier scope are found under it while they last.
 func TestApplyAnotherScope(t *testing.T) {
 	scoped := func(field string) idempotency.Settings {
-		return idempotency.Settings{MaxAge: time.Minute, Scope: []idempotency.Credential{{Field: field}}}
+		return idempotency.Settings{MaxAge: time.Minute, Scope: []credential.Name{{Field: field}}}
 	}
 	s := newStore(scoped("A"))
 	answered(t, s, post("k", "b", "A: 1", "B: 1"), "one", start)

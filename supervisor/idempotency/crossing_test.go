@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor/idempotency"
 )
 
@@ -227,7 +228,7 @@ func TestConcurrentRepeats(t *testing.T) {
 			default:
 			}
 			field := []string{"Authorization", "X-Tenant"}[i/50%2]
-			err := s.Apply(idempotency.Settings{Bytes: int64(8+i%8) << 10, Scope: []idempotency.Credential{{Field: field}}}, start)
+			err := s.Apply(idempotency.Settings{Bytes: int64(8+i%8) << 10, Scope: []credential.Name{{Field: field}}}, start)
 			if st := s.Stats(); err != nil || st.Keys > len(rounds)*keys || st.InProgress > 8 {
 				t.Errorf("%v %+v", err, st)
 				return

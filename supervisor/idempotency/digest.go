@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // A digest is an HMAC-SHA-256 cut to half, which RFC 2104 section 5 still allows.
@@ -44,7 +46,7 @@ func newDigests(secret []byte) *digests {
 }
 
 // ofKey is of a key that came with h, within scope.
-func (d *digests) ofKey(key string, scope []Credential, h http.Header) digest {
+func (d *digests) ofKey(key string, scope []credential.Name, h http.Header) digest {
 	p := d.pens.Get().(*pen)
 	defer d.pens.Put(p)
 	p.value("key")

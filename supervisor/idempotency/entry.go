@@ -3,6 +3,8 @@ package idempotency
 import (
 	"net/http"
 	"time"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // An entry is a key that is taken. Guarded by Store.mu.
@@ -36,7 +38,7 @@ func (p *past) repeatable() bool {
 
 // An era is a time with one scope. It lasts while any key of it is remembered.
 type era struct {
-	scope []Credential
+	scope []credential.Name
 	keys  int // guarded by Store.mu
 }
 

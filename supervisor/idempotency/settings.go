@@ -1,12 +1,11 @@
 package idempotency
 
 import (
-	"cmp"
-	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // Settings bound a Store, and say what it may rely on.
@@ -24,7 +23,7 @@ type Settings struct {
 	Keys int
 	// Scope lists the fields by which clients are told apart; empty: Authorization,
 	// Cookie, X-Api-Key and X-Auth-Token.
-	Scope []Credential
+	Scope []credential.Name
 	// Undone lists statuses with which the backend says that it did nothing, so
 	// that the key is free again. nil: 401, 421 and 425, of which RFC 9110 sections
 	// 15.5.2 and 15.5.20 and RFC 8470 section 5.2 say so; others, such as 429 and
@@ -35,36 +34,6 @@ type Settings struct {
 	BackendIdempotent bool
 }
 
-// A Credential is what tells clients apart: a field of the request, or one cookie
-// of its Cookie field.
-type Credential struct {
-	Field  string // in canonical form
-	Cookie string // name of the one cookie that counts; "": all of the field
-}
-
-// ParseCredential reads the name of a request field, or Cookie:NAME.
-func ParseCredential(s string) (Credential, error) {
-	field, cookie, one := strings.Cut(s, ":")
-	c := Credential{Field: http.CanonicalHeaderKey(field), Cookie: cookie}
-	switch {
-	case !isToken(field):
-		return Credential{}, fmt.Errorf("credential %q: want the name of a request field, or Cookie:NAME", s)
-	case one && c.Field != "Cookie":
-		return Credential{}, fmt.Errorf("credential %q: only Cookie has parts, as Cookie:NAME", s)
-	case one && !isToken(cookie):
-		return Credential{}, fmt.Errorf("credential %q: want Cookie:NAME with the name of one cookie", s)
-	}
-	return c, nil
-}
-
-// String is what ParseCredential reads.
-func (c Credential) String() string {
-	if c.Cookie == "" {
-		return c.Field
-	}
-	return c.Field + ":" + c.Cookie
-}
-
 // withDefaults is s with nothing left open, and its lists its own. The order and
 // the repetitions of Scope mean nothing.
 func (s Settings) withDefaults() Settings {
@@ -73,13 +42,9 @@ func (s Settings) withDefaults() Settings {
 	s.MaxAnswer = min(orDefault(s.MaxAnswer, 1<<20), s.Bytes/2)
 	s.Keys = orDefault(s.Keys, 1<<18)
 	if len(s.Scope) == 0 {
-		s.Scope = []Credential{{Field: "Authorization"}, {Field: "Cookie"}, {Field: "X-Api-Key"}, {Field: "X-Auth-Token"}}
+		s.Scope = []credential.Name{{Field: "Authorization"}, {Field: "Cookie"}, {Field: "X-Api-Key"}, {Field: "X-Auth-Token"}}
 	}
-	s.Scope = slices.Clone(s.Scope)
-	slices.SortFunc(s.Scope, func(a, b Credential) int {
-		return cmp.Or(strings.Compare(a.Field, b.Field), strings.Compare(a.Cookie, b.Cookie))
-	})
-	s.Scope = slices.Compact(s.Scope)
+	s.Scope = credential.Set(s.Scope)
 	if s.Undone == nil {
 		s.Undone = []int{http.StatusUnauthorized, http.StatusMisdirectedRequest, http.StatusTooEarly}
 	}
@@ -92,15 +57,4 @@ func orDefault[T int | int64 | time.Duration](v, otherwise T) T {
 		return otherwise
 	}
 	return v
-}
-
-// isToken is token of RFC 9110 section 5.6.2.
-func isToken(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0) {
-			return false
-		}
-	}
-	return s != ""
 }

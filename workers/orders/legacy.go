@@ -44,13 +44,7 @@ func (legacy) read(q query, body []byte) (page, error) {
 		count:    s.tally("count", in.Count),
 		more:     legacyLink(&s, "next", in.Next, q.page+1),
 		previous: legacyLink(&s, "previous", in.Previous, q.page-1),
-	}
-	results := need(&s, "results", in.Results)
-	p.orders = make([]order, len(results))
-	for i, o := range results {
-		var err error
-		p.orders[i], err = o.order()
-		s.within("results", i, err)
+		orders:   list(&s, "results", in.Results, legacyOrderOf),
 	}
 	if len(p.orders) > p.count {
 		s.wrong("count", "less than there are results")
@@ -89,24 +83,18 @@ func legacyLink(s *shape, member string, raw json.RawMessage, number int) bool {
 	return true
 }
 
-func (o legacyOrder) order() (order, error) {
-	var s shape
-	out := order{
+func legacyOrderOf(s *shape, o legacyOrder) order {
+	return order{
 		Number:       s.name("number", o.Number),
 		DatePlaced:   s.date("date_placed", o.DatePlaced),
 		Currency:     s.currency("currency", o.Currency),
 		TotalExclTax: s.amount("total_excl_tax", o.TotalExclTax),
+		Lines: list(s, "lines", o.Lines, func(s *shape, l legacyLine) line {
+			return line{
+				Title:       need(s, "title", l.Title),
+				Quantity:    s.tally("quantity", l.Quantity),
+				Description: need(s, "description", l.Description),
+			}
+		}),
 	}
-	lines := need(&s, "lines", o.Lines)
-	out.Lines = make([]line, len(lines))
-	for i, l := range lines {
-		var s2 shape
-		out.Lines[i] = line{
-			Title:       need(&s2, "title", l.Title),
-			Quantity:    s2.tally("quantity", l.Quantity),
-			Description: need(&s2, "description", l.Description),
-		}
-		s.within("lines", i, s2.err)
-	}
-	return out, s.err
 }

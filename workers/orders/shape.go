@@ -39,13 +39,6 @@ func (s *shape) wrong(member, why string) {
 	}
 }
 
-// within adds where an error was found.
-func (s *shape) within(list string, i int, err error) {
-	if err != nil && s.err == nil {
-		s.err = fmt.Errorf("%s[%d].%w", list, i, err)
-	}
-}
-
 // need is the value of a member that must be there and not null.
 func need[T any](s *shape, member string, v *T) (value T) {
 	if v == nil {
@@ -53,6 +46,21 @@ func need[T any](s *shape, member string, v *T) (value T) {
 		return value
 	}
 	return *v
+}
+
+// list is what read makes of each entry of a list that must be there. An entry that
+// is wrong is named by its place.
+func list[In, Out any](s *shape, member string, in *[]In, read func(s *shape, entry In) Out) []Out {
+	entries := need(s, member, in)
+	out := make([]Out, len(entries))
+	for i, entry := range entries {
+		var within shape
+		out[i] = read(&within, entry)
+		if within.err != nil && s.err == nil {
+			s.err = fmt.Errorf("%s[%d].%w", member, i, within.err)
+		}
+	}
+	return out
 }
 
 // tally is a number of things.

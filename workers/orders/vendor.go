@@ -59,44 +59,33 @@ func (vendor) read(q query, body []byte) (page, error) {
 	if s.tally("slice.offset", slice.Offset) != q.offset() {
 		s.wrong("slice.offset", "not the one that was asked for")
 	}
-	purchases := need(&s, "data.purchases", data.Purchases)
-	p.orders = make([]order, len(purchases))
-	for i, o := range purchases {
-		var err error
-		p.orders[i], err = o.order()
-		s.within("data.purchases", i, err)
-	}
-	if q.offset()+len(purchases) > p.count && len(purchases) > 0 {
+	p.orders = list(&s, "data.purchases", data.Purchases, vendorOrderOf)
+	upTo := q.offset() + len(p.orders)
+	if upTo > p.count && len(p.orders) > 0 {
 		s.wrong("slice.total", "less than there are purchases")
 	}
-	if s.err == nil && len(purchases) == 0 && p.previous {
+	if s.err == nil && len(p.orders) == 0 && p.previous {
 		return page{}, errNoPage
 	}
-	p.more = q.offset()+len(purchases) < p.count
+	p.more = upTo < p.count
 	return p, s.err
 }
 
-func (o vendorPurchase) order() (order, error) {
-	var s shape
-	total := need(&s, "total", o.Total)
-	out := order{
+func vendorOrderOf(s *shape, o vendorPurchase) order {
+	total := need(s, "total", o.Total)
+	return order{
 		Number:       s.name("reference", o.Reference),
-		DatePlaced:   vendorDate(&s, o.PlacedAt),
+		DatePlaced:   vendorDate(s, o.PlacedAt),
 		Currency:     s.currency("total.currency", total.Currency),
-		TotalExclTax: total.decimal(&s),
+		TotalExclTax: total.decimal(s),
+		Lines: list(s, "items", o.Items, func(s *shape, item vendorItem) line {
+			return line{
+				Title:       need(s, "name", item.Name),
+				Quantity:    s.tally("units", item.Units),
+				Description: need(s, "details", item.Details),
+			}
+		}),
 	}
-	items := need(&s, "items", o.Items)
-	out.Lines = make([]line, len(items))
-	for i, item := range items {
-		var s2 shape
-		out.Lines[i] = line{
-			Title:       need(&s2, "name", item.Name),
-			Quantity:    s2.tally("units", item.Units),
-			Description: need(&s2, "details", item.Details),
-		}
-		s.within("items", i, s2.err)
-	}
-	return out, s.err
 }
 
 // vendorDate is the contract's date for one such as 20221102T140311Z.

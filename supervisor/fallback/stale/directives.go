@@ -3,6 +3,8 @@ package stale
 import (
 	"strings"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
 )
 
 // absent is a duration that a Cache-Control does not name.
@@ -69,7 +71,7 @@ func (d *directives) addFields(one directive) bool {
 	}
 	names := strings.Split(one.argument, ",")
 	for i, name := range names {
-		if names[i] = trimOWS(name); !isToken(names[i]) {
+		if names[i] = trimOWS(name); !httpguts.ValidHeaderFieldName(names[i]) {
 			return false
 		}
 	}

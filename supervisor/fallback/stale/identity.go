@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/net/http/httpguts"
+
 	"commerce.example/coordinator/ipc/credential"
 )
 
@@ -130,7 +132,7 @@ func sameCookieName(a, b string) bool {
 
 // isPlainCookieName is narrower than RFC 6265: nothing that some backend unescapes.
 func isPlainCookieName(s string) bool {
-	return isToken(s) && !strings.ContainsAny(s, "%+")
+	return httpguts.ValidHeaderFieldName(s) && !strings.ContainsAny(s, "%+")
 }
 
 // assigns reports whether name and an equals sign stand somewhere in s.

@@ -1,12 +1,9 @@
 package stale
 
 import (
-	"cmp"
-	"fmt"
-	"net/http"
-	"slices"
-	"strings"
 	"time"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // Settings bound a Store.
@@ -19,41 +16,10 @@ type Settings struct {
 	// eighth of Bytes.
 	MaxAnswer int64
 	// PerCredential lists the fields by which users are told apart. Without any,
-	// nothing is kept that was asked for with credentials.
-	PerCredential []Credential
-}
-
-// A Credential is what tells the users of a backend apart: a field of the
-// request, or one cookie of its Cookie field. Any field may be listed. Those that
-// package credential knows keep an answer out when they are there and not listed; others, such
-// as the key field of some API, are unknown here and have to be.
-type Credential struct {
-	Field  string // in canonical form
-	Cookie string // name of the one cookie that counts; "": all of the field
-}
-
-// ParseCredential reads "Authorization", "Cookie", "Cookie:NAME" or the name of
-// another request field.
-func ParseCredential(s string) (Credential, error) {
-	field, cookie, one := strings.Cut(s, ":")
-	c := Credential{Field: http.CanonicalHeaderKey(field), Cookie: cookie}
-	switch {
-	case !isToken(field):
-		return Credential{}, fmt.Errorf("credential %q: want the name of a request field, or Cookie:NAME", s)
-	case one && c.Field != "Cookie":
-		return Credential{}, fmt.Errorf("credential %q: only Cookie has parts, as Cookie:NAME", s)
-	case one && !isToken(cookie):
-		return Credential{}, fmt.Errorf("credential %q: want Cookie:NAME with the name of one cookie", s)
-	}
-	return c, nil
-}
-
-// String is what ParseCredential reads.
-func (c Credential) String() string {
-	if c.Cookie == "" {
-		return c.Field
-	}
-	return c.Field + ":" + c.Cookie
+	// nothing is kept that was asked for with credentials. Any field may be listed:
+	// those that credential.NamesUser knows keep an answer out when they are there and not listed;
+	// others, such as the key field of some API, are unknown here and have to be.
+	PerCredential []credential.Name
 }
 
 // withDefaults is s with nothing left open, and its list in one order.
@@ -68,11 +34,7 @@ func (s Settings) withDefaults() *Settings {
 		s.MaxAnswer = s.Bytes / 8
 	}
 	s.MaxAnswer = min(s.MaxAnswer, s.Bytes)
-	s.PerCredential = slices.Clone(s.PerCredential)
-	slices.SortFunc(s.PerCredential, func(a, b Credential) int {
-		return cmp.Or(strings.Compare(a.Field, b.Field), strings.Compare(a.Cookie, b.Cookie))
-	})
-	s.PerCredential = slices.Compact(s.PerCredential)
+	s.PerCredential = credential.Set(s.PerCredential)
 	return &s
 }
 
@@ -98,18 +60,4 @@ func (s *Settings) lists(field string) bool {
 		}
 	}
 	return false
-}
-
-func isToken(s string) bool {
-	for i := range len(s) {
-		if !isTokenByte(s[i]) {
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isTokenByte is tchar of RFC 9110 section 5.6.2.
-func isTokenByte(c byte) bool {
-	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }

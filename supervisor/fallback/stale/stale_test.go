@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
 )
@@ -14,11 +15,11 @@ import (
 // start is when the tests' backends say that they answer.
 var start = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func credentials(t testing.TB, list ...string) []stale.Credential {
+func credentials(t testing.TB, list ...string) []credential.Name {
 	t.Helper()
-	var out []stale.Credential
+	var out []credential.Name
 	for _, s := range list {
-		c, err := stale.ParseCredential(s)
+		c, err := credential.Parse(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,21 +110,5 @@ func TestAnswer(t *testing.T) {
 	}
 	if a, _ := s.Find(get("/a"), start.Add(time.Second)); !a.Fresh.Equal(start.Add(time.Second)) {
 		t.Errorf("what is fresh still counts as fresh until it is given, not %v", a.Fresh)
-	}
-}
-
-func TestParseCredential(t *testing.T) {
-	for _, s := range []string{"Authorization", "Cookie", "Cookie:sessionid", "X-Api-Key"} {
-		if c, err := stale.ParseCredential(s); err != nil || c.String() != s {
-			t.Errorf("%q: %v, %v", s, c, err)
-		}
-	}
-	if c, err := stale.ParseCredential("cookie:Sid"); err != nil || c.String() != "Cookie:Sid" {
-		t.Errorf("%v, %v", c, err)
-	}
-	for _, s := range []string{"", ":", "Cookie:", "Authorization:Bearer", "a b", "Cookie:a=b", "Cookie:a;b", " Cookie"} {
-		if c, err := stale.ParseCredential(s); err == nil {
-			t.Errorf("%q is %v", s, c)
-		}
 	}
 }

@@ -4,6 +4,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"commerce.example/coordinator/ipc/credential"
 )
 
 // Bounds of what Vary may ask for. Beyond them an answer is not kept.
@@ -24,7 +28,7 @@ func varies(lines []string, h http.Header, set *Settings) ([]string, bool) {
 			if name = trimOWS(name); name == "" {
 				continue
 			}
-			if !isToken(name) || name == "*" {
+			if !httpguts.ValidHeaderFieldName(name) || name == "*" {
 				return nil, false
 			}
 			if name = http.CanonicalHeaderKey(name); !set.distinguishes(name, h) {
@@ -43,7 +47,7 @@ func varies(lines []string, h http.Header, set *Settings) ([]string, bool) {
 // fields h have the same in field, as far as it matters. A field of which one cookie
 // is listed says more of those that come without that cookie: a cart, for one.
 func (s *Settings) distinguishes(field string, h http.Header) bool {
-	return slices.ContainsFunc(s.PerCredential, func(c Credential) bool {
+	return slices.ContainsFunc(s.PerCredential, func(c credential.Name) bool {
 		return c.Field == field && (c.Cookie == "" || len(appendCookie(nil, h[field], c.Cookie)) > 0)
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/breaker"
 	"commerce.example/coordinator/supervisor/fallback/stale"
@@ -126,7 +127,7 @@ func TestDefaults(t *testing.T) {
 			Journal: supervisor.RecordConfig{Scope: supervisor.JournalUnsafe, Sync: journal.Process},
 			Idempotency: supervisor.IdempotencyConfig{Mode: supervisor.IdempotencyOff, Settings: idempotency.Settings{
 				Bytes: 64 << 20, MaxAge: time.Hour, MaxAnswer: 1 << 20,
-				Scope: []idempotency.Credential{{Field: "Authorization"}, {Field: "Cookie"}, {Field: "X-Api-Key"}, {Field: "X-Auth-Token"}},
+				Scope: []credential.Name{{Field: "Authorization"}, {Field: "Cookie"}, {Field: "X-Api-Key"}, {Field: "X-Auth-Token"}},
 			}},
 		}},
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"commerce.example/coordinator/cmd/coordinator/internal/config"
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor/fallback"
 	"commerce.example/coordinator/supervisor/fallback/stale"
 )
@@ -41,7 +42,7 @@ func TestFallback(t *testing.T) {
 	got.Backup = nil
 	want := got
 	want.Kinds = []fallback.Kind{fallback.Backup, fallback.Stale}
-	want.Stale = stale.Settings{Bytes: 1 << 20, MaxAge: time.Minute, PerCredential: []stale.Credential{
+	want.Stale = stale.Settings{Bytes: 1 << 20, MaxAge: time.Minute, PerCredential: []credential.Name{
 		{Field: "Authorization"}, {Field: "Cookie", Cookie: "sessionid"},
 	}}
 	want.StaleOn, want.BackupDir, want.BackupMaxAge = []int{503}, dir, 0

@@ -6,23 +6,17 @@ import (
 	"strings"
 	"time"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor"
 	"commerce.example/coordinator/supervisor/idempotency"
 	"commerce.example/coordinator/supervisor/journal"
 )
 
-// keyScope is what tells the users apart whose idempotency keys are their own.
-type keyScope struct{ list []idempotency.Credential }
+// keyScope is credentials of which there must be one.
+type keyScope struct{ credentials }
 
 func (k *keyScope) UnmarshalText(text []byte) error {
-	k.list = nil
-	err := each(text, func(word string) error {
-		credential, err := idempotency.ParseCredential(word)
-		if err == nil {
-			k.list = append(k.list, credential)
-		}
-		return err
-	})
+	err := k.credentials.UnmarshalText(text)
 	if err == nil && len(k.list) == 0 {
 		err = errors.New("without one, users would share their keys and answers; want fields such as Authorization, or Cookie:NAME")
 	}
@@ -65,7 +59,7 @@ func (s *scope) checkIdempotency(c supervisor.BulkheadConfig) {
 		s.fail("IDEMPOTENCY_MAX_ANSWER", "is above half of %sIDEMPOTENCY_BYTES=%s; want at most that", s.prefix, s.effective("IDEMPOTENCY_BYTES").value)
 	}
 	s.inRange("IDEMPOTENCY_MAX_AGE", between(keys.MaxAge, time.Second, 7*24*time.Hour))
-	if s.fine("IDEMPOTENCY_PER_CREDENTIAL") && slices.Contains(keys.Scope, idempotency.Credential{Field: "Cookie"}) {
+	if s.fine("IDEMPOTENCY_PER_CREDENTIAL") && slices.Contains(keys.Scope, credential.Name{Field: "Cookie"}) {
 		s.warn("IDEMPOTENCY_PER_CREDENTIAL", "all of Cookie tells users apart: when any cookie changes between two attempts, the second is another user's and is sent; name the session's, as Cookie:NAME")
 	}
 	s.checkReach(keys)

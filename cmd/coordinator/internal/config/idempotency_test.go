@@ -21,7 +21,7 @@ func TestIdempotency(t *testing.T) {
 	})
 	want := supervisor.IdempotencyConfig{Mode: supervisor.IdempotencyRequired, Settings: idempotency.Settings{
 		Bytes: 8 << 20, MaxAge: 24 * time.Hour, MaxAnswer: 64 << 10,
-		Scope: []idempotency.Credential{{Field: "Authorization"}, {Field: "Cookie", Cookie: "sessionid"}},
+		Scope: []credential.Name{{Field: "Authorization"}, {Field: "Cookie", Cookie: "sessionid"}},
 	}}
 	if got := c.Supervisor.Bulkheads[0].Idempotency; !reflect.DeepEqual(got, want) || len(c.Warnings) > 0 {
 		t.Errorf("%+v, want %+v; %v", got, want, c.Warnings)

@@ -9,9 +9,9 @@ import (
 // What depends on LIMIT depends on the bound that is safe.
 func TestAdaptiveLimit(t *testing.T) {
 	for _, test := range []struct {
-		value                            string
-		limit                            int
-		adaptive                         adaptive.Settings
+		value                     string
+		limit                     int
+		adaptive                  adaptive.Settings
 		queue, upgrades, minCalls int
 	}{
 		{"64", 64, adaptive.Settings{}, 32, 64, 20},

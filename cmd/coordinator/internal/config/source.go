@@ -147,8 +147,19 @@ func (s source) adminSocket() location {
 // the commands. It needs nothing else of the configuration to be right: a
 // command must reach a supervisor whose file was broken since.
 func AdminSocket(environ []string, envFile string) (string, error) {
+	return pathOf("ADMIN_SOCKET", source.adminSocket, environ, envFile)
+}
+
+// StateDir is the state directory of the supervisor of that environment and file.
+// As with AdminSocket nothing else of the configuration needs to be right: what
+// became of a request is asked when things have gone wrong.
+func StateDir(environ []string, envFile string) (string, error) {
+	return pathOf("STATE_DIR", source.stateDir, environ, envFile)
+}
+
+func pathOf(key string, otherwise func(source) location, environ []string, envFile string) (string, error) {
 	s, problems := gather(environ, envFile)
-	const variable = globalPrefix + "ADMIN_SOCKET"
+	variable := globalPrefix + key
 	for _, p := range problems {
 		if p.Variable == variable || p.Variable == "" && p.From == envFile {
 			return "", Errors{p}
@@ -157,5 +168,5 @@ func AdminSocket(environ []string, envFile string) (string, error) {
 	if path := strings.TrimSpace(s.set[variable].value); path != "" {
 		return absolute(path), nil
 	}
-	return absolute(s.adminSocket().path), nil
+	return absolute(otherwise(s).path), nil
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"commerce.example/coordinator/ipc/credential"
 	"commerce.example/coordinator/supervisor/fallback"
-	"commerce.example/coordinator/supervisor/fallback/stale"
 )
 
 // The types of values. Each UnmarshalText fails with what is accepted, and with
@@ -335,15 +335,13 @@ func (f *fallbackKinds) UnmarshalText(text []byte) error {
 }
 
 // credentials are what tells the users of a backend apart.
-type credentials struct{ list []stale.Credential }
+type credentials struct{ list []credential.Name }
 
 func (c *credentials) UnmarshalText(text []byte) error {
 	c.list = nil
 	return each(text, func(word string) error {
-		credential, err := stale.ParseCredential(word)
-		if err == nil {
-			c.list = append(c.list, credential)
-		}
+		name, err := credential.Parse(word)
+		c.list = append(c.list, name)
 		return err
 	})
 }

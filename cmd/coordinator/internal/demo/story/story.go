@@ -200,7 +200,7 @@ func (p *player) takeBaseline(ctx context.Context) error {
 		if err := p.wait(ctx, baselineFor); err != nil {
 			return err
 		}
-		if take == baselines || p.traffic.metronome.phase(Baseline).P99 <= worseBy {
+		if take == baselines || p.traffic.late(Baseline).P99 <= worseBy {
 			return nil
 		}
 		p.traffic.cut(Baseline)

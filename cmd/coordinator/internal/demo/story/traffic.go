@@ -12,6 +12,7 @@ import (
 	"commerce.example/coordinator/cmd/coordinator/internal/demo"
 	"commerce.example/coordinator/cmd/coordinator/internal/load"
 	"commerce.example/coordinator/supervisor/hdr"
+	"commerce.example/coordinator/supervisor/metronome"
 )
 
 // Figures are what the callers of one bulkhead saw in one phase. A request belongs
@@ -39,7 +40,7 @@ const (
 // traffic is the callers of the three bulkheads.
 type traffic struct {
 	generators map[demo.Kind]*load.Generator
-	metronome  *metronome
+	metronome  *metronome.Metronome
 	stopped    sync.Once
 }
 
@@ -55,7 +56,7 @@ func startTraffic(ctx context.Context, url string, rate float64) (*traffic, erro
 		}
 		t.generators[kind] = g
 	}
-	t.metronome = startMetronome()
+	t.metronome = metronome.Start()
 	return t, nil
 }
 
@@ -79,7 +80,7 @@ func (t *traffic) cut(phase string) {
 	for _, g := range t.generators {
 		g.Cut(phase)
 	}
-	t.metronome.cut(phase)
+	t.metronome.Cut(phase)
 }
 
 func (t *traffic) stop() {
@@ -88,7 +89,7 @@ func (t *traffic) stop() {
 			g.Stop()
 		}
 		if t.metronome != nil {
-			t.metronome.stop()
+			t.metronome.Stop()
 		}
 	})
 }
@@ -125,6 +126,17 @@ func (t *traffic) settle(ctx context.Context, name string) error {
 	return nil
 }
 
+// Lateness is how late the machine let a goroutine run that only waits for the
+// clock.
+type Lateness struct {
+	P99  float64 `json:"late_p99_ms"`
+	P998 float64 `json:"late_p998_ms"` // what can excuse a latency (metronome.Excuse)
+}
+
+func (t *traffic) late(phase string) Lateness {
+	return Lateness{P99: milliseconds(t.metronome.Late(phase, 0.99)), P998: milliseconds(t.metronome.Late(phase, metronome.Excuse))}
+}
+
 // figures fills in what the callers saw in that phase.
 func (t *traffic) figures(p *Phase) {
 	p.Bulkheads = nil
@@ -133,7 +145,7 @@ func (t *traffic) figures(p *Phase) {
 		p.From, p.To = r.From.Seconds(), r.To.Seconds()
 		p.Bulkheads = append(p.Bulkheads, figuresOf(string(kind), r))
 	}
-	p.Late = t.metronome.phase(p.Name)
+	p.Late = t.late(p.Name)
 }
 
 func figuresOf(bulkhead string, r *load.Result) Figures {
