@@ -238,7 +238,7 @@ func (s *Supervisor) upgrade(ctx context.Context) (pid int, err error) {
 		<-next.ended
 		s.generation.reclaim()
 		if resume != nil {
-			s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // it may have sent some
+			s.keys.restore(s.life, keysOf(s.bulkheads()), begun, s.journal.runs()) // it may have sent some
 			resume(false)
 		}
 		return 0, err

@@ -45,9 +45,12 @@ func (s JournalScope) wants(method string, o Outcome) bool {
 
 func (s JournalScope) on() bool { return s != JournalOff && s != "" }
 
-// sync is which journal keeps what is recorded as c says. What waits for nothing
-// needs no disk to confirm it.
-func (c RecordConfig) sync() journal.Sync {
+// Writer is of which journal it is that records as c says, empty: of none. What
+// waits for nothing needs no disk to confirm it.
+func (c RecordConfig) Writer() journal.Sync {
+	if !c.Scope.on() {
+		return ""
+	}
 	if c.Sync == journal.Always && c.Scope != JournalFailures {
 		return journal.Always
 	}
@@ -146,8 +149,8 @@ func (j *journaling) opened() []*journal.Journal {
 // to this one still writes.
 func (j *journaling) open(c *Config) error {
 	for _, b := range c.Bulkheads {
-		sync := b.Journal.sync()
-		if p := j.of(sync); b.Journal.Scope.on() && p.Load() == nil {
+		sync := b.Journal.Writer()
+		if p := j.of(sync); sync != "" && p.Load() == nil {
 			opened, err := journal.Open(j.dir, journal.Options{
 				Sync: sync, SegmentBytes: c.Journal.SegmentBytes, SegmentAge: c.Journal.SegmentAge, TotalBytes: c.Journal.TotalBytes,
 				Scope: scopeOf(c.Bulkheads), Notify: func(e journal.Event) { j.notify(sync, e) },
@@ -227,7 +230,7 @@ func (j *journaling) close() {
 
 // begin records that a request is about to leave.
 func (j *journaling) begin(ctx context.Context, c *RecordConfig, r *journal.Record) (*journal.Entry, error) {
-	o := j.of(c.sync()).Load()
+	o := j.of(c.Writer()).Load()
 	if o == nil { // a bulkhead whose settings want one always finds it
 		return nil, journal.ErrUnavailable
 	}
@@ -236,7 +239,7 @@ func (j *journaling) begin(ctx context.Context, c *RecordConfig, r *journal.Reco
 
 // write records the end of a request that had no intent.
 func (j *journaling) write(c *RecordConfig, r *journal.Record) {
-	if o := j.of(c.sync()).Load(); o != nil {
+	if o := j.of(c.Writer()).Load(); o != nil {
 		o.Write(r)
 	}
 }

@@ -25,21 +25,40 @@ const (
 
 // restoreKeys has all bulkheads learn their keys from the journal, before the first
 // request.
-func (s *Supervisor) restoreKeys() {
+func (s *Supervisor) restoreKeys(ctx context.Context) {
 	stores := keysOf(s.bulkheads())
 	if len(stores) == 0 {
 		return
 	}
-	s.keys.restoreAll(stores)
+	s.keys.restoreAll(ctx, stores)
 	since, trimmed, err := journal.NewReader(s.journal.dir).Reach()
 	if err == nil && trimmed && time.Since(since) < keyAge(stores) {
 		s.log.Warn("journal is shorter than IDEMPOTENCY_MAX_AGE: a start forgets older keys", "since", since.UTC().Format(time.RFC3339))
 	}
 }
 
+// restorePlanned has the bulkheads of a reload that are to have keys, and have none
+// now, learn them in one reading of the journal.
+func (s *Supervisor) restorePlanned(ctx context.Context, p *reloadPlan) {
+	stores := make(map[string]*idempotency.Store)
+	for _, c := range p.revisions {
+		if set := c.bulkhead.settings.Load(); c.added {
+			c.keys = set.keys
+		} else if !c.kept && set.keys == nil {
+			c.keys, _ = s.keys.store(c.to.Idempotency, nil) // which only fails after others
+		}
+		if c.keys != nil {
+			stores[c.to.Name] = c.keys
+		}
+	}
+	if ctx.Err() == nil {
+		s.keys.restoreAll(ctx, stores)
+	}
+}
+
 // restoreAll is restore of all that stores have to know.
-func (k *keyring) restoreAll(stores map[string]*idempotency.Store) {
-	k.restore(stores, time.Now().Add(-keyAge(stores)), nil)
+func (k *keyring) restoreAll(ctx context.Context, stores map[string]*idempotency.Store) {
+	k.restore(ctx, stores, time.Now().Add(-keyAge(stores)), nil)
 }
 
 // keyAge is the longest age of a key.
@@ -85,8 +104,8 @@ func keysOf(bulkheads []*Bulkhead) map[string]*idempotency.Store {
 // restore has stores learn what was recorded since then, but for the entries of the
 // runs own, which they know better. Where the journal cannot be read, they refuse the
 // keys that they do not know until those would have expired.
-func (k *keyring) restore(stores map[string]*idempotency.Store, since time.Time, own []string) {
-	_, lost, err := k.read(context.Background(), stores, since, own)
+func (k *keyring) restore(ctx context.Context, stores map[string]*idempotency.Store, since time.Time, own []string) {
+	_, lost, err := k.read(ctx, stores, since, own)
 	switch {
 	case err != nil:
 		k.log.Error("idempotency keys not restored: those that are not known are refused until they would have expired", "error", err)

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,6 +94,7 @@ func (s *Supervisor) reload(ctx context.Context, r *Report) error {
 		return fmt.Errorf("the running configuration stays: %w", err)
 	}
 	kept, lacking := s.startNewPools(ctx, plan)
+	s.restorePlanned(ctx, plan)
 	if ctx.Err() != nil {
 		s.abandon(plan)
 		return fmt.Errorf("the running configuration stays: given up (%w)", context.Cause(ctx))
@@ -156,8 +158,9 @@ type revision struct {
 	from, to BulkheadConfig
 	cells    uint32 // of each worker that there is
 	added    bool
-	pool     *pool.Pool // new workers; nil: the old ones do
-	kept     bool       // they did not get ready
+	pool     *pool.Pool         // new workers; nil: the old ones do
+	kept     bool               // they did not get ready
+	keys     *idempotency.Store // where it had none; nil: it had, or is to have none
 }
 
 type reloadPlan struct {
@@ -269,10 +272,9 @@ func (s *Supervisor) commit(p *reloadPlan, router *Router, config Config, next [
 	for _, c := range p.revisions {
 		b := c.bulkhead
 		if c.added {
-			s.keys.restoreAll(keysOf([]*Bulkhead{b}))
 			b.pool.Store(c.pool)
 		} else if !c.kept {
-			before, err := b.apply(c.to, c.pool)
+			before, err := b.apply(c)
 			if err != nil {
 				said = append(said, fmt.Sprintf("%s: keeps its IDEMPOTENCY_* settings: %v", c.to.Name, err))
 			}
@@ -375,21 +377,18 @@ func (s *Supervisor) awaitRetired(ctx context.Context, p *reloadPlan) error {
 // apply changes in place what workers do not see, and replaces the workers where
 // there are others; it returns those that it replaced, or nil. With an error the
 // settings of its keys stay, and all others change.
-func (b *Bulkhead) apply(c BulkheadConfig, workers *pool.Pool) (replaced *pool.Pool, err error) {
-	had := b.settings.Load() // of whose keys reloads alone decide
-	keys, err := b.keyring.store(c.Idempotency, had.keys)
+func (b *Bulkhead) apply(r *revision) (replaced *pool.Pool, err error) {
+	c, had := r.to, b.settings.Load() // of whose keys reloads alone decide
+	keys, err := b.keyring.store(c.Idempotency, cmp.Or(had.keys, r.keys))
 	if err != nil {
 		c.Idempotency = had.Idempotency
-	}
-	if keys != nil && had.keys == nil {
-		b.keyring.restoreAll(map[string]*idempotency.Store{c.Name: keys})
 	}
 	b.changing.Lock()
 	defer b.changing.Unlock()
 	now, before := time.Now(), b.settings.Load()
 	next := newSettings(c, before, keys)
-	if workers != nil {
-		replaced, next.cells = b.pool.Swap(workers), c.conns()
+	if r.pool != nil {
+		replaced, next.cells = b.pool.Swap(r.pool), c.conns()
 	}
 	b.settings.Store(next)
 	if c.Limit == before.Limit && c.Adaptive == before.Adaptive {

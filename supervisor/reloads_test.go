@@ -171,3 +171,21 @@ func TestStopEndsAReloadThatWaits(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 }
+
+// One that is given up while new workers start changes nothing.
+func TestReloadGivenUpWhileWorkersStart(t *testing.T) {
+	r, next, _ := reloadable(t, bulkhead("a"), bulkhead("b"))
+	was := pids(r.bulkhead("a"))
+	*next = []supervisor.BulkheadConfig{
+		bulkhead("a", func(c *supervisor.BulkheadConfig) { c.Worker.Kind = sleeper(t) }),
+		bulkhead("b", func(c *supervisor.BulkheadConfig) { c.Owner = "new" }),
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 500*time.Millisecond, errors.New("bored"))
+	defer cancel()
+	if rep := r.Reload(ctx); !strings.Contains(rep.Error, "the running configuration stays") || !strings.Contains(rep.Error, "bored") {
+		t.Errorf("%+v", rep)
+	}
+	if now := pids(r.bulkhead("a")); len(now) != 1 || now[0] != was[0] || r.bulkhead("b").Owner == "new" {
+		t.Errorf("workers %v, were %v; %+v", now, was, r.bulkhead("b"))
+	}
+}

@@ -203,7 +203,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 	defer s.evidence.close() // when pools and watch have ended
 	begun := time.Now()
 	s.startBulkheads(config)
-	s.restoreKeys() // while the workers start
+	s.restoreKeys(ctx) // while the workers start
 	stopWatch := s.startWatch()
 	defer stopWatch()
 	s.awaitWorkers(ctx)
@@ -212,7 +212,7 @@ func (s *Supervisor) Run(ctx, hard context.Context) error {
 			s.giveUp()
 			return err
 		}
-		s.keys.restore(keysOf(s.bulkheads()), begun, s.journal.runs()) // what the old one has sent since; from now on it sends none
+		s.keys.restore(ctx, keysOf(s.bulkheads()), begun, s.journal.runs()) // what the old one has sent since; from now on it sends none
 		defer s.followKeys(begun)()
 		s.admin.serve()
 	}

@@ -92,6 +92,7 @@ func (c *Config) load(l *loader) {
 	}
 	l.checkRoutes(c.Supervisor.Bulkheads)
 	l.checkKeyUsed(c.Supervisor.Bulkheads)
+	l.checkJournalRoom(c.Supervisor)
 }
 
 // supervisor checks what must hold between the variables of g, and converts.

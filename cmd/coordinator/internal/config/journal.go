@@ -76,6 +76,19 @@ func (s *scope) checkJournalSize(g *global) {
 	}
 }
 
+// checkJournalRoom warns of a journal that forgets each file once it is full: those
+// that are being written may take all the room there is, and each sync writes one.
+func (l *loader) checkJournalRoom(c supervisor.Config) {
+	s := l.global()
+	writes := func(sync journal.Sync) bool {
+		return slices.ContainsFunc(c.Bulkheads, func(b supervisor.BulkheadConfig) bool { return b.Journal.Writer() == sync })
+	}
+	if s.fine("JOURNAL_SEGMENT", "JOURNAL_TOTAL") && c.Journal.TotalBytes < 3*c.Journal.SegmentBytes && writes(journal.Process) && writes(journal.Always) {
+		s.warn("JOURNAL_TOTAL", "keeps no full file: of JOURNAL_SYNC process and always each writes one, which may be as large as COORDINATOR_JOURNAL_SEGMENT=%s; want room for three",
+			s.effective("JOURNAL_SEGMENT").value)
+	}
+}
+
 // readJournalKeys reads the key file, if there is one.
 func (s *scope) readJournalKeys(g *global) *kept.Keys {
 	const key = "JOURNAL_KEY_FILE"

@@ -39,3 +39,27 @@ func TestKeptRequests(t *testing.T) {
 		}
 	}
 }
+
+// Two syncs write two files, which must not be all that there is room for.
+func TestJournalRoom(t *testing.T) {
+	for _, test := range []struct {
+		total, sync, scope string
+		warns              bool
+	}{
+		{"47MiB", "always", "unsafe", true},
+		{"48MiB", "always", "unsafe", false},
+		{"32MiB", "process", "unsafe", false}, // one of them alone
+		{"32MiB", "always", "off", false},
+	} {
+		c := load(t, catalog, map[string]string{
+			"COORDINATOR_JOURNAL_TOTAL": test.total, "BULKHEAD_ORDERS_JOURNAL_SYNC": test.sync, "BULKHEAD_ORDERS_JOURNAL": test.scope,
+		})
+		var warns bool
+		for _, w := range c.Warnings {
+			warns = warns || w.Variable == "COORDINATOR_JOURNAL_TOTAL" && strings.Contains(w.Message, "COORDINATOR_JOURNAL_SEGMENT=16MiB; want room for three")
+		}
+		if warns != test.warns {
+			t.Errorf("%+v: warnings %v", test, c.Warnings)
+		}
+	}
+}
