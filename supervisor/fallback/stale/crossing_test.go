@@ -43,12 +43,14 @@ func randomRequest(rng *rand.Rand) crossing {
 		h["Authorization"] = []string{pick(rng, "Bearer 1", "Bearer 2", "Bearer 1 ", "")}
 	}
 	if rng.IntN(2) == 0 {
-		cookies := []string{"theme=" + pick(rng, "dark", "light"), "_ga=" + fmt.Sprint(rng.IntN(1000)), "mysid=7"}
+		cookies := []string{"theme=" + pick(rng, "dark", "light"), "_ga=" + pick(rng, "1", "1", "1", fmt.Sprint(rng.IntN(1000))), "mysid=7"}
 		if c.has = rng.IntN(3) > 0; c.has {
 			c.session = pick(rng, "1", "2", "1=2")
 			cookies = append(cookies, "sid="+c.session)
 		}
-		rng.Shuffle(len(cookies), func(i, j int) { cookies[i], cookies[j] = cookies[j], cookies[i] })
+		if rng.IntN(2) == 0 {
+			rng.Shuffle(len(cookies), func(i, j int) { cookies[i], cookies[j] = cookies[j], cookies[i] })
+		}
 		if n := rng.IntN(len(cookies)); rng.IntN(4) == 0 && n > 0 { // as HTTP/2 may send them
 			h["Cookie"] = []string{strings.Join(cookies[:n], "; "), strings.Join(cookies[n:], ";")}
 		} else {
@@ -181,19 +183,21 @@ func TestNothingCrosses(t *testing.T) {
 	if testing.Short() {
 		seeds = 8
 	}
+	asked, hits := 0, 0
 	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 5))
 		s := stale.New(stale.Settings{MaxAge: time.Minute, PerCredential: credentials(t, "Authorization", "Cookie:sid")})
-		now, asked, hits := start, 0, 0
+		now := start
 		for range 2000 {
 			now = now.Add(time.Duration(rng.IntN(50)) * time.Millisecond)
 			a, h := step(t, s, rng, now)
 			asked, hits = asked+a, hits+h
 		}
-		if hits*20 < asked {
-			t.Fatalf("seed %d: only %d of %d found anything: nothing is tested", seed, hits, asked)
-		}
 	}
+	if hits*20 < asked {
+		t.Errorf("only %d of %d found anything: nothing is tested", hits, asked)
+	}
+	t.Logf("%d of %d found something", hits, asked)
 }
 
 // The same with all at once.
