@@ -17,6 +17,7 @@ const (
 // writer is what only he who has the pen may touch: who has set Journal.writing.
 type writer struct {
 	file    file // nil: the journal is unavailable
+	gone    file // the abandoned one, open for its lock alone until the next holds one
 	name    string
 	seq     uint64
 	size    int64 // of what is committed: the rest of the file does not count
@@ -300,14 +301,22 @@ func (j *Journal) comeBack() {
 	j.o.Notify(Event{Kind: EventAvailable, Segment: j.w.name})
 }
 
-// abandon gives the segment up, for good.
+// abandon gives the segment up, for good. Its lock stays: without one the run
+// would be taken for dead.
 func (j *Journal) abandon(err error) {
-	_ = j.w.file.Close() // what it says is about bytes that do not count
-	j.w.file = nil
+	j.w.file, j.w.gone = nil, j.w.file
 	j.mu.Lock()
 	j.stats.Abandoned++
 	j.mu.Unlock()
 	j.o.Notify(Event{Kind: EventAbandoned, Segment: j.w.name, Err: err})
+}
+
+// forsake lets the lock of the abandoned segment go, if there is one.
+func (w *writer) forsake() {
+	if w.gone != nil {
+		_ = w.gone.Close() // what it says is about bytes that do not count
+		w.gone = nil
+	}
 }
 
 // finish writes the last batch and ends the run. It keeps the pen: nobody writes
@@ -326,6 +335,7 @@ func (j *Journal) finish() {
 	j.commit(b)
 	if j.w.file == nil {
 		j.w.endErr = b.err
+		j.w.forsake()
 		return
 	}
 	if err := j.w.file.Close(); err != nil {

@@ -171,6 +171,35 @@ func TestDamageIsReported(t *testing.T) {
 	}
 }
 
+// A line that was whole once is damage, also where the end behind it is torn; so is
+// what is too long to be one line.
+func TestDamageNextToATornEnd(t *testing.T) {
+	text, starts := smallSegment(t)
+	text[starts[8]+20] ^= 1 // the last close
+	text = text[:starts[9]+30]
+	name := filepath.Join(t.TempDir(), "journal-00000007-20261121T000000.000Z.jsonl")
+	write := func(text []byte) *journal.Verification {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return verify(t, filepath.Dir(name))
+	}
+	at := func(offset, n int, torn bool) journal.Damage {
+		return journal.Damage{Segment: filepath.Base(name), Offset: int64(offset), Bytes: int64(n), Torn: torn}
+	}
+	want := []journal.Damage{at(starts[8], starts[9]-starts[8], false), at(starts[9], 30, true)}
+	if v := write(text); v.OK() || v.Damaged != 1 || v.Torn != 1 || !slices.Equal(v.Damage, want) {
+		t.Errorf("%+v", v)
+	}
+	if g := explain(t, filepath.Dir(name), "r-3").Spans.Gaps; len(g) != 1 || g[0].Why != "damage" {
+		t.Errorf("%+v", g)
+	}
+	want = []journal.Damage{at(starts[8], 7, false), at(starts[8]+7, journal.MaxLine, true)}
+	if v := write(append(text[:starts[8]], make([]byte, journal.MaxLine+7)...)); !slices.Equal(v.Damage, want) {
+		t.Errorf("%+v", v)
+	}
+}
+
 // A segment that was cut at the end of a line is told by the next one's head.
 func TestMissingEndAndMissingSegment(t *testing.T) {
 	dir := t.TempDir()

@@ -206,6 +206,53 @@ func TestDiskFull(t *testing.T) {
 	})
 }
 
+// A run that can write nothing lives: what it has in flight is not said to have died
+// with it, and no other run closes it.
+func TestARunThatCannotWriteIsNotDead(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		d := &journal.TestDisk{Write: func(_ string, p []byte) (int, error) {
+			if full.Load() {
+				return len(p) / 2, syscall.ENOSPC
+			}
+			return 0, nil
+		}}
+		j := openOn(t, d, dir, journal.Options{})
+		first := mustBegin(t, j, order("first"))
+		full.Store(true)
+		if _, err := j.Begin(context.Background(), order("refused")); !errors.Is(err, journal.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		if s := only(t, dir, "first"); s.State != journal.InFlight {
+			t.Errorf("while nothing can be written: %s", s.State)
+		}
+		if up := explain(t, dir, "first").Spans.Up; len(up) != 1 || up[0].End != "running" {
+			t.Errorf("%+v", up)
+		}
+		mustClose(t, openOn(t, &journal.TestDisk{}, dir, journal.Options{Notify: func(e journal.Event) { t.Errorf("the other: %+v", e) }}))
+		full.Store(false)
+		time.Sleep(10 * time.Second) // it is back
+		first.Close(closed(order("first"), "done"))
+		last := mustBegin(t, j, order("last"))
+		if s := only(t, dir, "first"); s.Outcome != "done" || s.By != "" {
+			t.Errorf("%+v", s)
+		}
+		if up := explain(t, dir, "first").Spans; len(up.Up) != 2 || len(up.Down) != 0 {
+			t.Errorf("%+v", up)
+		}
+
+		full.Store(true)
+		last.Close(closed(order("last"), "done"))
+		if err := j.Close(t.Context()); !errors.Is(err, journal.ErrUnavailable) {
+			t.Errorf("closed on a full disk: %v", err)
+		}
+		if s := only(t, dir, "last"); s.State != journal.Unrecorded {
+			t.Errorf("after its end: %s", s.State)
+		}
+	})
+}
+
 // A disk that takes no segment at the start does not keep the coordinator down.
 func TestOpensOnAFullDisk(t *testing.T) {
 	dir := t.TempDir()

@@ -25,7 +25,8 @@
 // # Who writes
 //
 // A segment is written by the one Journal that made it, which holds its lock by a
-// descriptor for as long as it writes, and never by anyone after. So during an
+// descriptor for as long as it writes, and until it has the lock of the next, and
+// never by anyone after. So during an
 // upgrade, when two processes write for a while, each has segments of its own; the
 // reader merges them by entry; and a lock that is free is the proof that the
 // writer is gone.

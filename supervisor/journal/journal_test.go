@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -260,5 +261,21 @@ func BenchmarkEncode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		journal.AppendRecord(journal.KindClose, "0123456789ab.17", time.Time{}, r)
+	}
+}
+
+// Who turns a segment looks at the head of each other, while requests wait: it reads
+// no more of them than that.
+func TestTurningReadsHeadsOnly(t *testing.T) {
+	dir := t.TempDir()
+	for range 100 {
+		mustClose(t, mustOpen(t, dir, journal.Options{}))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	mustClose(t, mustOpen(t, dir, journal.Options{}))
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > 4<<20 {
+		t.Errorf("%d KiB for 100 segments", took>>10)
 	}
 }

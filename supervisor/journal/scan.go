@@ -11,8 +11,8 @@ type Damage struct {
 	Segment string `json:"segment"` // file name
 	Offset  int64  `json:"offset"`
 	Bytes   int64  `json:"bytes"`
-	// Torn: the line that was being written when its writer died. Nobody was told
-	// that it is there.
+	// Torn: the line that was being written when its writer died, so no more than
+	// one. Nobody was told that it is there.
 	Torn bool `json:"torn,omitempty"`
 	// Missing: so many bytes have been cut off at the end.
 	Missing bool `json:"missing,omitempty"`
@@ -23,7 +23,8 @@ var errStop = errors.New("journal: enough")
 
 // A scanner finds the whole lines in a stream of bytes that may be damaged
 // anywhere. It keeps at most two lines in memory and never fails for what the
-// bytes are: what is no line is told as damage, adjoining pieces together.
+// bytes are: what is no line is told as damage, adjoining pieces together, but for
+// the end.
 type scanner struct {
 	visit   func(offset int64, line []byte) error // line is valid during the call
 	damaged func(offset, n int64, torn bool)
@@ -120,16 +121,17 @@ func (s *scanner) overlong(text []byte) (rest []byte, err error) {
 	return rest, nil
 }
 
-// tail judges what has no newline behind it.
+// tail judges what has no newline behind it: the beginning of one line, and all
+// that is bad before it had been written.
 func (s *scanner) tail(text []byte) error {
-	torn := len(text) > 0
-	if torn {
-		if err := s.piece(text, 0); err != nil {
-			return err
-		}
+	text, err := s.overlong(text)
+	if err != nil {
+		return err
 	}
-	s.flush(torn && s.bad+s.badSize == s.at)
-	return nil
+	s.flush(false)
+	err = s.piece(text, 0)
+	s.flush(true)
+	return err
 }
 
 func (s *scanner) record(line []byte, newline int64) error {

@@ -1,6 +1,8 @@
 package journal
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -125,28 +127,47 @@ func list(dir string) ([]*segment, error) {
 	return segments, nil
 }
 
-// readHead reads the first whole line, which says whose segment it is.
+// readHead reads the first whole line, which says whose segment it is. It is the
+// first of all, or else the segment is scanned for it.
 func (s *segment) readHead(dir string) error {
-	err := s.scan(dir, func(_ int64, line []byte) error {
-		kind, entry := peek(line)
-		if isRequest(kind) {
-			s.run, _, _ = strings.Cut(string(entry), ".")
-			return errStop
-		}
-		m, err := decodeMark(line)
-		if err != nil {
-			return err
-		}
-		s.run = m.Run
-		if m.head() {
-			s.head = m
-		}
-		return errStop
-	}, nil)
+	line, err := s.firstLine(dir)
+	if err == nil && whole(line) {
+		return s.takeHead(line)
+	}
+	err = s.scan(dir, func(_ int64, line []byte) error { return cmp.Or(s.takeHead(line), errStop) }, nil)
 	if errors.Is(err, errStop) {
 		return nil
 	}
 	return err
+}
+
+// firstLine is it without its newline, whole or not.
+func (s *segment) firstLine(dir string) ([]byte, error) {
+	f, err := os.Open(filepath.Join(dir, s.name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	line, err := bufio.NewReaderSize(io.LimitReader(f, maxLine+1), 1<<10).ReadBytes('\n')
+	return bytes.TrimSuffix(line, []byte{'\n'}), err
+}
+
+// takeHead takes what its first whole line says.
+func (s *segment) takeHead(line []byte) error {
+	kind, entry := peek(line)
+	if isRequest(kind) {
+		s.run, _, _ = strings.Cut(string(entry), ".")
+		return nil
+	}
+	m, err := decodeMark(line)
+	if err != nil {
+		return err
+	}
+	s.run = m.Run
+	if m.head() {
+		s.head = m
+	}
+	return nil
 }
 
 // scan reads what counts of s. A segment that is gone has been trimmed, and reads

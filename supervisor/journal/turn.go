@@ -49,6 +49,7 @@ func (j *Journal) next(b *batch, recovering bool) error {
 		_ = j.disk.remove(filepath.Join(j.dir, name)) // or each retry would leave one
 		return err
 	}
+	w.forsake()
 	*w = writer{
 		file: f, name: name, seq: seq, size: int64(len(lines)), opened: now, wrote: now, started: true,
 		held: w.held, backoff: firstBackoff,
