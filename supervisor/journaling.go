@@ -213,6 +213,7 @@ const (
 // supervisor closes.
 func (j *journaling) close() {
 	defer j.bodies.close()
+	defer j.clients.Close(journalLastCalls)
 	calls, cancel := context.WithTimeout(context.Background(), journalLastCalls)
 	defer cancel()
 	for _, o := range j.opened() {

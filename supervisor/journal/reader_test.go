@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,38 +176,6 @@ func TestReconcile(t *testing.T) {
 		if !failed {
 			t.Errorf("%q was read", bad)
 		}
-	}
-}
-
-func TestClientsAreForgotten(t *testing.T) {
-	dir := t.TempDir()
-	addr := netip.MustParseAddr("192.0.2.7")
-	day := time.Date(2026, 11, 21, 23, 59, 59, 0, time.UTC)
-	word := func(c *journal.Clients, a netip.Addr, at time.Time) string {
-		t.Helper()
-		w, err := c.Hash(a, at)
-		if err != nil || len(w) != 16 {
-			t.Fatalf("%q, %v", w, err)
-		}
-		return w
-	}
-	one, other := journal.NewClients(dir), journal.NewClients(dir)
-	first := word(one, addr, day)
-	if word(other, addr, day) != first || word(other, netip.MustParseAddr("::ffff:192.0.2.7"), day) != first {
-		t.Error("one client has two words on one day")
-	}
-	if word(one, netip.MustParseAddr("192.0.2.8"), day) == first || word(one, addr, day.Add(time.Second)) == first {
-		t.Error("two clients, or two days, share a word")
-	}
-	keys, _ := filepath.Glob(filepath.Join(dir, "*"))
-	if len(keys) != 1 || filepath.Base(keys[0]) != "clients-2026-11-22.key" {
-		t.Fatalf("keys: %v", keys)
-	}
-	if info, err := os.Stat(keys[0]); err != nil || info.Mode().Perm() != 0o600 {
-		t.Error(info.Mode(), err)
-	}
-	if _, err := journal.NewClients(filepath.Join(dir, "missing")).Hash(addr, day); err == nil {
-		t.Error("a key that cannot be kept is not reported")
 	}
 }
 
